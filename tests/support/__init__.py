@@ -1,0 +1,1 @@
+"""What tests stand on: places, ports, real servers, and waiting for facts."""

@@ -1,0 +1,50 @@
+"""The bus's promises: rings (durable, at least once, may be lost with the broker) and events (at most once).
+
+MySQL is the truth and the bus the doorbell. `jetstream` and `memory` keep these promises, and tests/contract judges both.
+Every method but `rings` and `events` returns or raises BusUnavailable within its timeout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+from wpclone.core.jobs.job import Ring
+from wpclone.core.jobs.states import Priority
+
+
+class Delivery(Protocol):
+    """One ring taken from a queue; `ring` is None when the message could not be read."""
+
+    @property
+    def ring(self) -> Ring | None:
+        """What was rung."""
+
+    async def ack(self) -> None:
+        """Take it off the queue, confirmed by the broker (`ack_sync`). A lost ack is harmless: the claim decides."""
+
+
+class Bus(Protocol):
+    """Rings for workers, events for watchers, cancels for whoever runs a job."""
+
+    async def ring(self, ring: Ring) -> None:
+        """Publish, with message id `<job_id>:<enqueue_seq>`. Raises BusUnavailable."""
+
+    async def take(self, priority: Priority, *, wait: float) -> Delivery | None:
+        """One delivery of this priority, or None after `wait` seconds. Raises BusUnavailable."""
+
+    async def tell(self, subject: str, payload: Mapping[str, Any]) -> None:
+        """Publish on core NATS, at most once; drops silently while disconnected."""
+
+    def listen(self, subject: str) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
+        """(subject, payload) of all that is told on `subject` (wildcards allowed), until cancelled; survives reconnects."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker is reachable now."""
+
+    async def ensure(self) -> bool:
+        """Make stream and consumers where they are missing; True when the stream had to be made anew."""
+
+    async def close(self) -> None:
+        """Disconnect; idempotent."""

@@ -1,0 +1,168 @@
+"""The job store's promises. `mysql` and `memory` keep them, and tests/contract judges both.
+
+MySQL is the truth. Each method is one transaction: all of it or nothing. Times are the database's clock, read back as
+aware UTC. Every method raises StoreUnavailable when the store does not answer in time, never a driver's exception.
+A lost reply to a commit is an unknown outcome: StoreUnavailable too, and a repeat with the same key is safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from wpclone.core.jobs.job import (
+    Claim,
+    Clone,
+    Customer,
+    Job,
+    Limits,
+    NewClone,
+    NewJob,
+    Principal,
+    Renewal,
+    RequestKey,
+    Ring,
+)
+from wpclone.core.jobs.states import CloneState, JobKind, JobState
+from wpclone.core.jobs.transitions import Transition
+
+LEASE = timedelta(seconds=15)
+"""How long a claim lasts without renewal."""
+
+REQUESTS_KEPT = timedelta(days=7)
+"""How long a request_id gives the same answer."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where a listing goes on: strictly after (created_at, id), newest first; `size` rows at most."""
+
+    size: int
+    after: tuple[datetime, str] | None = None
+
+
+@dataclass(frozen=True)
+class QueueDepth:
+    """What a scaler needs: jobs that may run now, jobs running, and the age of the oldest runnable in seconds."""
+
+    runnable: int
+    running: int
+    oldest_seconds: float
+
+
+class JobStore(Protocol):
+    """Jobs, claims, clones, customers and tokens, kept."""
+
+    async def accept(self, new: NewJob, *, key: RequestKey | None = None, clone: NewClone | None = None) -> Job:
+        """Record a job, its clone and its request id in one transaction; `rung_until` = now + 2 s.
+
+        The same key with the same body returns the first job. Raises RequestIdReused, LimitReached (live clones, requests
+        per minute), CustomerNotFound.
+        """
+
+    async def begin_delete(self, new: NewJob, *, key: RequestKey | None = None) -> Job:
+        """`ready|failed → deleting` of `new.clone_id` and its delete job, one transaction; creating: the clone job is asked
+        to cancel and returned instead. A clone that is deleting gives its running delete job. Raises CloneNotFound
+        (also for `deleted` clones and other customers' when `new.customer_id` differs)."""
+
+    async def expire_due(self, make: NewJobFor, *, most: int) -> list[Job]:
+        """Begin the deletion of up to `most` ready clones whose `expires_at` is past, one transaction each."""
+
+    async def get_job(self, job_id: str) -> Job | None:
+        """The job with its steps, or None."""
+
+    async def get_jobs(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        """Many jobs with their steps, by id, in one read; unknown ids are absent."""
+
+    async def list_jobs(
+        self, *, customer_id: str | None, page: Page, state: JobState | None = None, kind: JobKind | None = None
+    ) -> list[Job]:
+        """Newest first, without steps; `customer_id` None lists everybody's."""
+
+    async def claim(self, job_id: str, *, worker: str) -> Claim | None:
+        """Take a job that is `pending` and due, or `running` with its lease over; None when it is not claimable now.
+
+        Counts a lapse when the lease had ended. Over the customer's cap of running jobs: None, and the job waits.
+        """
+
+    async def renew(self, worker: str, fences: dict[str, int]) -> list[Renewal]:
+        """Prolong the leases of these jobs (id → fence) in one statement, expired or not, while the fence is still ours.
+
+        Jobs missing from the answer are lost.
+        """
+
+    async def apply(self, transition: Transition) -> Job:
+        """One guarded UPDATE, `revision + 1`, with step, clone and claim in the same transaction. Raises StaleClaim when the
+        fence or state moved on, or `forbids_cancel` met a cancel request (then error metadata has cancel_requested=true).
+        A job of this customer that waited for the cap is made due when `releases`."""
+
+    async def request_cancel(self, job_id: str, *, key: RequestKey | None = None) -> Job:
+        """Never claimed: `cancelled` at once (its clone `failed`). Else note it once, `rung_until` = now. Terminal: raises
+        JobFinished unless it is `cancelled` already. Raises JobNotFound."""
+
+    async def due(self, *, per_customer: int, most: int, quiet: timedelta) -> list[Ring]:
+        """Guardedly mark and return jobs to ring: `rung_until < now` and pending and due, or running with the lease over for
+        longer than `quiet`, or past `deadline_at`. Each gets `enqueue_seq + 1`, `rung_until = now + 30 s`."""
+
+    async def unring(self, job_ids: Sequence[str]) -> None:
+        """The publish failed: `rung_until` back to now."""
+
+    async def ring_all_again(self) -> int:
+        """The stream was made anew: `rung_until = now` for all jobs that should run; how many."""
+
+    async def get_clone(self, clone_id: str) -> Clone | None:
+        """The clone, or None."""
+
+    async def list_clones(self, *, customer_id: str | None, page: Page, state: CloneState | None = None) -> list[Clone]:
+        """Newest first; `deleted` ones only when asked for."""
+
+    async def extend_clone(self, clone_id: str, expires_at: datetime, *, key: RequestKey | None = None) -> Clone:
+        """Guarded by `state = ready AND expires_at > now`; never shortens. Raises CloneNotReady, CloneNotFound."""
+
+    async def unsynced_expiries(self, *, most: int) -> list[Clone]:
+        """Ready clones whose runtime has not been told their `expires_at` yet."""
+
+    async def expiry_synced(self, clone_id: str, expires_at: datetime) -> None:
+        """The runtime knows this `expires_at` now."""
+
+    async def step_seconds(self, kind: JobKind) -> dict[str, float]:
+        """Median seconds of each step over the last 100 done ones of this kind of job."""
+
+    async def queue_depth(self) -> QueueDepth:
+        """For metrics and autoscaling."""
+
+    async def needs_attention(self) -> int:
+        """How many jobs ended with an undo that gave up."""
+
+    async def prune(self, *, older_than: timedelta, most: int) -> int:
+        """Delete up to `most` terminal jobs older than that, never those of clones that are not deleted; and old requests."""
+
+    async def create_customer(self, customer_id: str, limits: Limits) -> Customer:
+        """Make a customer, or return the one there is."""
+
+    async def get_customer(self, customer_id: str) -> Customer | None:
+        """The customer, or None."""
+
+    async def set_limits(self, customer_id: str, limits: Limits) -> Customer:
+        """Replace a customer's limits. Raises CustomerNotFound."""
+
+    async def add_token(self, token_hash: bytes, principal: Principal) -> None:
+        """Keep the hash of a new bearer token. Raises CustomerNotFound."""
+
+    async def who(self, token_hash: bytes) -> Principal | None:
+        """Whom a token speaks for, or None."""
+
+    async def now(self) -> datetime:
+        """The store's clock; also the check that it answers."""
+
+    async def close(self) -> None:
+        """Give connections back; idempotent."""
+
+
+class NewJobFor(Protocol):
+    """How `expire_due` makes a delete job for a clone (ids and versions come from the caller)."""
+
+    def __call__(self, clone: Clone) -> NewJob:
+        """The delete job of this clone."""

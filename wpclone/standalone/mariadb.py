@@ -1,0 +1,153 @@
+"""A MariaDB of our own: own data directory, own socket, own port, a random root password, nobody else's accounts.
+
+Nothing of a system MariaDB is read (`--no-defaults`) or touched. Durable commit settings are on, because the job store
+refuses to start without them in production.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import pymysql
+
+from wpclone.standalone.child import Account, Child
+
+_BARE_ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+
+
+class ServerNotReady(RuntimeError):
+    """A server of ours did not become ready; the message ends with the last lines of its log."""
+
+
+@dataclass(frozen=True)
+class MariadbPlace:
+    """Where one MariaDB lives. All paths are below `directory`, which its account owns."""
+
+    directory: Path
+    port: int
+    account: Account
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self.directory / "data"
+
+    @property
+    def socket(self) -> Path:
+        """The unix socket; must stay under 100 bytes, a limit of unix(7)."""
+        return self.directory / "mariadb.sock"
+
+    @property
+    def log(self) -> Path:
+        """The error log."""
+        return self.directory / "mariadb.log"
+
+    @property
+    def password_file(self) -> Path:
+        """Root's password, 0600, owned by whoever runs `prepare`."""
+        return self.directory.parent / f"{self.directory.name}.password"
+
+
+async def prepare(place: MariadbPlace) -> str:
+    """Make the data directory once and return root's password; silent and quick when it is there already.
+
+    Raises ServerNotReady when mariadb-install-db fails.
+    """
+    if place.password_file.exists() and (place.data / "mysql").is_dir():
+        return place.password_file.read_text().strip()
+    place.directory.mkdir(parents=True, exist_ok=True)
+    place.account.own(place.directory)
+    install = await Child.start(
+        "mariadb-install-db",
+        [
+            "mariadb-install-db", "--no-defaults", f"--datadir={place.data}", "--auth-root-authentication-method=normal",
+            "--skip-test-db", "--skip-name-resolve",
+        ],
+        account=place.account, env=_BARE_ENV, log=place.log, cwd=place.directory,
+    )  # fmt: skip
+    async with asyncio.timeout(120):
+        if await install.wait() != 0:
+            raise ServerNotReady(f"mariadb-install-db failed: {tail(place.log)}")
+    password = secrets.token_urlsafe(24)
+    await _set_root_password(place, password)
+    place.password_file.touch(mode=0o600)
+    place.password_file.write_text(password)
+    return password
+
+
+async def _set_root_password(place: MariadbPlace, password: str) -> None:
+    """Lock the accounts before the server first listens: `--bootstrap` reads SQL from stdin and opens no socket."""
+    sql = (
+        "USE mysql;\nFLUSH PRIVILEGES;\n"
+        f"ALTER USER 'root'@'localhost' IDENTIFIED VIA mysql_native_password USING PASSWORD('{password}');\n"
+        f"CREATE OR REPLACE USER 'root'@'127.0.0.1' IDENTIFIED BY '{password}';\n"
+        "GRANT ALL PRIVILEGES ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;\n"
+        "DELETE FROM global_priv WHERE User='root' AND Host NOT IN ('localhost','127.0.0.1');\n"
+        "FLUSH PRIVILEGES;\n"
+    )
+    script = place.directory / "lock.sql"
+    script.touch(mode=0o600)
+    script.write_text(sql)
+    place.account.own(script)
+    # --init-file runs before the server accepts connections, and --skip-networking keeps the port shut meanwhile.
+    try:
+        child = await _launch(place, ["--skip-networking", f"--init-file={script}"])
+        try:
+            await _answering(place, password, child)
+        finally:
+            await child.stop(grace=60)
+    finally:
+        script.unlink(missing_ok=True)
+
+
+async def _launch(place: MariadbPlace, extra: list[str]) -> Child:
+    return await Child.start(
+        "mariadb",
+        [
+            "mariadbd", "--no-defaults", f"--datadir={place.data}", f"--socket={place.socket}", f"--log-error={place.log}",
+            f"--pid-file={place.directory / 'mariadb.pid'}", f"--port={place.port}", "--bind-address=127.0.0.1",
+            "--skip-name-resolve", "--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_520_ci",
+            "--innodb-flush-log-at-trx-commit=1", "--log-bin=binlog", "--sync-binlog=1", "--binlog-format=ROW",
+            "--expire-logs-days=1", "--max-allowed-packet=256M", "--max-connections=400", "--innodb-buffer-pool-size=256M",
+            "--local-infile=0", "--secure-file-priv=" + str(place.data / "mysql"), "--symbolic-links=0", "--skip-symbolic-links",
+            f"--tmpdir={place.directory}", *extra,
+        ],
+        account=place.account, env=_BARE_ENV, log=place.log, cwd=place.directory,
+    )  # fmt: skip
+
+
+async def start(place: MariadbPlace, password: str) -> Child:
+    """Start the server and return once it answers a query. Raises ServerNotReady with the log's tail."""
+    child = await _launch(place, [])
+    await _answering(place, password, child)
+    return child
+
+
+async def _answering(place: MariadbPlace, password: str, child: Child) -> None:
+    try:
+        async with asyncio.timeout(90):
+            while not await asyncio.to_thread(_ping, place.socket, password):
+                if child.exit_code is not None:
+                    raise ServerNotReady(f"mariadbd ended with {child.exit_code}: {tail(place.log)}")
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        await child.stop()
+        raise ServerNotReady(f"mariadbd did not answer within 90 s: {tail(place.log)}") from None
+
+
+def _ping(socket: Path, password: str) -> bool:
+    try:
+        pymysql.connect(unix_socket=str(socket), user="root", password=password, connect_timeout=2, read_timeout=2).close()
+    except pymysql.err.OperationalError:
+        return False
+    return True
+
+
+def tail(log: Path, lines: int = 8) -> str:
+    """The last lines of a log, for an error message."""
+    if not log.exists():
+        return "(no log)"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
