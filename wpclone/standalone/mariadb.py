@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,9 +139,13 @@ async def _answering(place: MariadbPlace, password: str, child: Child) -> None:
         raise ServerNotReady(f"mariadbd did not answer within 90 s: {tail(place.log)}") from None
 
 
-def _ping(socket: Path, password: str) -> bool:
+def _ping(path: Path, password: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:  # PyMySQL leaks its socket when nobody listens
+        probe.settimeout(2)
+        if probe.connect_ex(str(path)) != 0:
+            return False
     try:
-        pymysql.connect(unix_socket=str(socket), user="root", password=password, connect_timeout=2, read_timeout=2).close()
+        pymysql.connect(unix_socket=str(path), user="root", password=password, connect_timeout=2, read_timeout=2).close()
     except pymysql.err.OperationalError:
         return False
     return True

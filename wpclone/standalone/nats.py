@@ -72,8 +72,11 @@ async def _greets(port: int) -> bool:
     try:
         async with asyncio.timeout(1):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            line = await reader.readline()
-            writer.close()
+            try:
+                line = await reader.readline()
+            finally:
+                writer.close()
+                await writer.wait_closed()
     except (OSError, TimeoutError):
         return False
     return line.startswith(b"INFO ")

@@ -24,6 +24,6 @@ class RetryPolicy:
 
     def pause(self, attempt: int, chance: Chance, *, asked: timedelta | None = None) -> timedelta:
         """The pause after failure number `attempt`; never shorter than what the step `asked` for."""
-        ceiling = min(self.most, self.base * (2 ** min(attempt - 1, 20)))
+        ceiling = min(self.most, self.base * float(2 ** min(attempt - 1, 20)))
         jittered = ceiling * chance()
         return max(jittered, asked) if asked is not None else jittered
