@@ -1,0 +1,53 @@
+# wpclone: what a developer types. `make` alone shows this.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup gen fmt lint verify test demo up down bench chaos
+
+BIN := .venv/bin
+SOURCES := wpclone server workers tests bench
+# Tools are found in the virtual environment first, so that buf finds its plugins and Python its servers.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+help: ## show what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: ## make this checkout ready: Debian packages, .venv, WordPress; silent and quick the second time
+	@deploy/local/setup
+
+gen: setup ## generate gen/ from protos/
+	@buf generate
+	@buf build --as-file-descriptor-set -o gen/wpclone/v2/descriptor.binpb
+
+fmt: setup ## format the code and sort imports
+	@ruff check --quiet --fix --select I $(SOURCES)
+	@ruff format --quiet $(SOURCES)
+	@buf format -w
+
+lint: setup ## ruff, mypy --strict, the layer law, buf lint
+	@ruff check $(SOURCES)
+	@ruff format --check --quiet $(SOURCES)
+	@mypy
+	@lint-imports --no-cache
+	@buf lint
+
+verify: lint ## lint, and: gen/ is what protos/ say, the API breaks no client, requirements name no host
+	@deploy/local/verify
+
+test: setup ## all tests (TESTS=… and K=… choose some)
+	@$(BIN)/python -m pytest $(TESTS) $(if $(K),-k '$(K)')
+
+demo: setup ## clone a sample site before your eyes; EXIT=1 stops afterwards and tells whether every check held
+	@WPCLONE_LOCAL_ISOLATION=$${WPCLONE_LOCAL_ISOLATION:-$$([ "$$(id -u)" -eq 0 ] && echo uid || echo none)} \
+	  $(BIN)/wpclone demo $(if $(EXIT),--exit)
+
+up: setup ## run the whole service on this machine; Ctrl-C stops it
+	@$(BIN)/wpclone up
+
+down: setup ## stop the service that `make up` started
+	@$(BIN)/wpclone down
+
+bench: setup ## measure: each number of docs/architecture.md as a ratio in one run
+	@$(BIN)/python -m bench
+
+chaos: setup ## the long tests that kill, stop and cut things
+	@$(BIN)/python -m pytest tests/chaos --timeout 1800
