@@ -36,6 +36,11 @@ class Step:
     last_error: JobError | None = None
     facts: Facts = field(default_factory=dict)
 
+    @property
+    def finishes(self) -> bool:
+        """Whether a row in this state has an end; the store sets the times, by its own clock."""
+        return self.state in {StepState.DONE, StepState.FAILED, StepState.UNDONE}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -71,6 +76,11 @@ class Job:
     needs_attention: bool = False
     traceparent: str = ""
     steps: tuple[Step, ...] = ()
+
+    @property
+    def is_to_be_undone(self) -> bool:
+        """Whether whoever claims it only undoes."""
+        return self.verdict is not None or self.cancel_requested_at is not None
 
 
 @dataclass(frozen=True)

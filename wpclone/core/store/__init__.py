@@ -25,14 +25,34 @@ from wpclone.core.jobs.job import (
     RequestKey,
     Ring,
 )
-from wpclone.core.jobs.states import CloneState, JobKind, JobState
+from wpclone.core.jobs.states import CloneState, JobKind, JobState, Priority
 from wpclone.core.jobs.transitions import Transition
 
 LEASE = timedelta(seconds=15)
 """How long a claim lasts without renewal."""
 
+FIRST_RING = timedelta(seconds=2)
+"""How long after acceptance the relay leaves the ring to whoever accepted."""
+
+RING_AGAIN = timedelta(seconds=30)
+"""How long a ring may stay without effect before the relay rings again."""
+
 REQUESTS_KEPT = timedelta(days=7)
 """How long a request_id gives the same answer."""
+
+STEPS_MEASURED = 100
+"""How many durations of a step `step_seconds` looks at."""
+
+LIVE = frozenset({CloneState.CREATING, CloneState.READY, CloneState.DELETING})
+"""Clones that hold resources and count against a customer's limit."""
+
+GONE = frozenset(CloneState) - LIVE
+"""Clones of which nothing is left."""
+
+PRIORITY_RANK = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
+"""Which of a customer's jobs goes first."""
+
+CANCELLED_EARLY = "Cancelled before it started."
 
 
 @dataclass(frozen=True)
@@ -68,7 +88,8 @@ class JobStore(Protocol):
         (also for `deleted` clones and other customers' when `new.customer_id` differs)."""
 
     async def expire_due(self, make: NewJobFor, *, most: int) -> list[Job]:
-        """Begin the deletion of up to `most` ready clones whose `expires_at` is past, one transaction each."""
+        """Begin the deletion of up to `most` ready clones whose `expires_at` is past, one transaction each; not of those that an
+        unfinished restore reads."""
 
     async def get_job(self, job_id: str) -> Job | None:
         """The job with its steps, or None."""
@@ -84,7 +105,8 @@ class JobStore(Protocol):
     async def claim(self, job_id: str, *, worker: str) -> Claim | None:
         """Take a job that is `pending` and due, or `running` with its lease over; None when it is not claimable now.
 
-        Counts a lapse when the lease had ended. Over the customer's cap of running jobs: None, and the job waits.
+        Counts a lapse when the lease had ended. A pending job past its deadline is claimable too: the claim judges it. Over
+        the customer's cap of running jobs: None, and the job waits; deletions and jobs to be undone never wait for it.
         """
 
     async def renew(self, worker: str, fences: dict[str, int]) -> list[Renewal]:
@@ -100,11 +122,12 @@ class JobStore(Protocol):
 
     async def request_cancel(self, job_id: str, *, key: RequestKey | None = None) -> Job:
         """Never claimed: `cancelled` at once (its clone `failed`). Else note it once, `rung_until` = now. Terminal: raises
-        JobFinished unless it is `cancelled` already. Raises JobNotFound."""
+        JobFinished unless it is `cancelled` already. A deletion cannot be cancelled: WrongState. Raises JobNotFound."""
 
     async def due(self, *, per_customer: int, most: int, quiet: timedelta) -> list[Ring]:
         """Guardedly mark and return jobs to ring: `rung_until < now` and pending and due, or running with the lease over for
-        longer than `quiet`, or past `deadline_at`. Each gets `enqueue_seq + 1`, `rung_until = now + 30 s`."""
+        longer than `quiet`, or pending past `deadline_at`. At most `per_customer` of one customer, customers in turns. Each
+        gets `enqueue_seq + 1`, `rung_until = now + 30 s`."""
 
     async def unring(self, job_ids: Sequence[str]) -> None:
         """The publish failed: `rung_until` back to now."""
@@ -137,7 +160,8 @@ class JobStore(Protocol):
         """How many jobs ended with an undo that gave up."""
 
     async def prune(self, *, older_than: timedelta, most: int) -> int:
-        """Delete up to `most` terminal jobs older than that, never those of clones that are not deleted; and old requests."""
+        """Delete up to `most` terminal jobs older than that, and old requests; never jobs of a clone that still lives (only
+        `deleted` and `failed` ones do not) nor those that need attention. How many jobs."""
 
     async def create_customer(self, customer_id: str, limits: Limits) -> Customer:
         """Make a customer, or return the one there is."""

@@ -1,0 +1,92 @@
+"""Reading and trimming in memory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from statistics import median
+
+from wpclone.core.jobs.job import Job
+from wpclone.core.jobs.states import JobKind, JobState, StepState
+from wpclone.core.store import GONE, REQUESTS_KEPT, STEPS_MEASURED, Page
+from wpclone.core.store.memory.shelves import Part
+
+
+class Reads(Part):
+    """Questions, and the trimming of what nobody asks about any more."""
+
+    async def get_job(self, job_id: str) -> Job | None:
+        """See JobStore.get_job."""
+        self._shelves.now()
+        kept = self._shelves.jobs.get(job_id)
+        return kept.job if kept is not None else None
+
+    async def get_jobs(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        """See JobStore.get_jobs."""
+        self._shelves.now()
+        return {job_id: self._shelves.jobs[job_id].job for job_id in job_ids if job_id in self._shelves.jobs}
+
+    async def list_jobs(
+        self, *, customer_id: str | None, page: Page, state: JobState | None = None, kind: JobKind | None = None
+    ) -> list[Job]:
+        """See JobStore.list_jobs."""
+        self._shelves.now()
+        wanted = [
+            replace(kept.job, steps=())
+            for kept in self._shelves.jobs.values()
+            if (customer_id is None or kept.job.customer_id == customer_id)
+            and (state is None or kept.job.state is state)
+            and (kind is None or kept.job.kind is kind)
+            and (page.after is None or (kept.job.created_at, kept.job.job_id) < page.after)
+        ]
+        wanted.sort(key=lambda job: (job.created_at, job.job_id), reverse=True)
+        return wanted[: page.size]
+
+    async def step_seconds(self, kind: JobKind) -> dict[str, float]:
+        """See JobStore.step_seconds."""
+        self._shelves.now()
+        done = sorted(
+            (
+                (step.finished_at, step.name, (step.finished_at - step.started_at).total_seconds())
+                for kept in self._shelves.jobs.values()
+                if kept.job.kind is kind and kept.job.state is JobState.COMPLETED
+                for step in kept.job.steps
+                if step.state is StepState.DONE and step.started_at is not None and step.finished_at is not None
+            ),
+            reverse=True,
+        )
+        seconds: dict[str, list[float]] = defaultdict(list)
+        for _, name, took in done:
+            if len(seconds[name]) < STEPS_MEASURED:
+                seconds[name].append(took)
+        return {name: median(times) for name, times in seconds.items()}
+
+    async def needs_attention(self) -> int:
+        """See JobStore.needs_attention."""
+        self._shelves.now()
+        return sum(kept.job.needs_attention for kept in self._shelves.jobs.values())
+
+    async def prune(self, *, older_than: timedelta, most: int) -> int:
+        """See JobStore.prune."""
+        shelves, now = self._shelves, self._shelves.now()
+        for key in [key for key, asked in shelves.requests.items() if asked.at <= now - REQUESTS_KEPT]:
+            del shelves.requests[key]
+        old = sorted(
+            (kept.job.completed_at, job_id)
+            for job_id, kept in shelves.jobs.items()
+            if kept.job.completed_at is not None and self._may_go(kept.job, now - older_than)
+        )
+        for _, job_id in old[:most]:
+            del shelves.jobs[job_id]
+            shelves.clones.pop(job_id, None)
+            for key in [key for key, asked in shelves.requests.items() if asked.resource_id == job_id]:
+                del shelves.requests[key]
+        return len(old[:most])
+
+    def _may_go(self, job: Job, before: datetime) -> bool:
+        if job.completed_at is None or job.completed_at >= before or job.needs_attention:
+            return False
+        clone = self._shelves.clones.get(job.clone_id or "")
+        return clone is None or clone.state in GONE
