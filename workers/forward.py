@@ -1,0 +1,151 @@
+"""The way to completion: each step without a record is done and recorded, unless something condemns the job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import structlog
+
+from workers.attempt import Cut, Limits
+from workers.outcomes import Failure
+from workers.plans import PlannedStep
+from workers.progress import Meter
+from workers.record import Record
+from workers.run import HandBack, Run, StepFailed
+from wpclone.core.jobs import transitions
+from wpclone.core.jobs.errors import StaleClaim
+from wpclone.core.jobs.job import JobError, Step
+from wpclone.core.jobs.states import StepState, Verdict
+
+_log = structlog.get_logger(__name__)
+
+MOST_LAPSES = 5
+"""After so many lost leases the job itself is taken for what kills its workers."""
+
+
+@dataclass
+class Condemned(Exception):
+    """The job gets its verdict; written before anything is undone."""
+
+    verdict: Verdict
+    error: JobError
+    step: Step | None = None
+
+    async def write(self, record: Record) -> None:
+        """Record the verdict. From here on no worker does another step of this job."""
+        undoing = "Cancelling" if self.verdict is Verdict.CANCEL else "Failed, cleaning up"
+        message = f"{undoing}: {self.error.message}"
+        transition = transitions.condemned(record.claim, self.verdict, self.error, self.step, status_message=message)
+        await record.apply(transition)
+        _log.info("job.condemned", job_id=record.job.job_id, verdict=self.verdict.value, reason=self.error.reason)
+
+
+class Forward:
+    """Takes one job from its first step without a record to completion."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._record = run.record
+        self._claim = run.record.claim
+        self._clock = run.tools.clock
+        job = run.record.job
+        # Both times are the database's, so no clock of ours is compared with its.
+        self._ends = self._clock.monotonic() + (job.deadline_at - job.updated_at).total_seconds()
+
+    async def to_completion(self) -> None:
+        """Do what is left. Raises Condemned, HandBack, Paused, StaleClaim."""
+        self._refuse_a_killer()
+        for position, planned in enumerate(self._run.plan.steps):
+            row = self._record.step(planned.step.name)
+            if row is None or row.state is not StepState.DONE:
+                self._obey()
+                await self._do(position, planned, row)
+        self._obey_cancel()
+        await self._complete()
+
+    def _refuse_a_killer(self) -> None:
+        lapses = self._record.job.lapses
+        if lapses >= MOST_LAPSES:
+            sentence = f"The worker of this job was lost {lapses} times; the job is given up."
+            raise Condemned(Verdict.FAIL, JobError(sentence, "WORKER_LOST"))
+
+    def _obey(self) -> None:
+        self._obey_cancel()
+        if self._clock.monotonic() >= self._ends:
+            raise Condemned(Verdict.FAIL, _too_late())
+        if self._run.orders.is_draining:
+            raise HandBack("the worker is leaving")
+
+    def _obey_cancel(self, step: Step | None = None) -> None:
+        if self._run.orders.is_cancelled or self._record.job.cancel_requested_at is not None:
+            raise Condemned(Verdict.CANCEL, JobError("The job was cancelled on request.", "CANCELLED"), step)
+
+    async def _do(self, position: int, planned: PlannedStep, row: Step | None) -> None:
+        name, attempt = planned.step.name, self._record.job.attempt + 1
+        step = _begun(name, position, row)
+        failpoints = self._run.tools.failpoints
+        await self._record.apply(self._started(step, planned))
+        failpoints.hit(f"{name}.before_effect")
+        try:
+            facts = await self._attempt(planned, position, attempt)
+        except Cut:
+            self._obey_cancel(replace(step, state=StepState.FAILED))
+            raise
+        except StepFailed as failed:
+            await self._failed(planned, step, failed.failure, attempt)
+            return
+        failpoints.hit(f"{name}.after_effect")
+        done = replace(step, state=StepState.DONE, facts=facts, last_error=None)
+        await self._record.apply(transitions.step_done(self._claim, done, progress=self._run.plan.scale.at(position, 1.0)))
+        failpoints.hit(f"{name}.after_record")
+
+    async def _attempt(self, planned: PlannedStep, position: int, attempt: int) -> dict[str, object]:
+        meter = Meter(self._progress, self._clock, scale=self._run.plan.scale, position=position)
+        context = self._run.context(planned, attempt=attempt, retry=planned.retry, report=meter.report)
+        seconds = min(planned.deadline.total_seconds(), self._ends - self._clock.monotonic())
+        limits = Limits(max(0.0, seconds), resumable=planned.resumable)
+        seconds_of = self._run.tools.metrics.step_seconds.labels(self._run.plan.kind.value, planned.step.name)
+        begun = self._clock.monotonic()
+        try:
+            done = await self._run.attempt(planned, planned.step.do(context), limits=limits, meter=meter)
+        finally:
+            seconds_of.observe(self._clock.monotonic() - begun)
+        return dict(done.facts)
+
+    async def _progress(self, per_cent: int, message: str) -> None:
+        transition = transitions.progressed(self._claim, progress=per_cent, status_message=message)
+        await self._record.try_apply(transition)
+
+    async def _failed(self, planned: PlannedStep, step: Step, failure: Failure, attempt: int) -> None:
+        """Pause before the next attempt, or condemn the job."""
+        if self._clock.monotonic() >= self._ends:
+            raise Condemned(Verdict.FAIL, _too_late(step.name), replace(step, state=StepState.FAILED, last_error=failure.error))
+        if failure.is_final or planned.retry.is_exhausted(attempt):
+            failed = replace(step, state=StepState.FAILED, last_error=failure.error)
+            raise Condemned(Verdict.FAIL, failure.error, failed)
+        await self._run.pause(step, failure, attempt=attempt, retry=planned.retry)
+
+    def _started(self, step: Step, planned: PlannedStep) -> transitions.Transition:
+        return transitions.step_started(self._claim, step, status_message=planned.message)
+
+    async def _complete(self) -> None:
+        result, clone = self._run.plan.ending.completed(self._record.job, self._record.facts)
+        completed = transitions.completed(self._claim, result=result, status_message="Completed", clone=clone)
+        try:
+            await self._record.apply(completed)
+        except StaleClaim as stale:
+            # The one refusal that is not a lost claim: somebody asked to cancel in the meantime, and wins.
+            if stale.metadata.get("cancel_requested") == "true":
+                self._run.orders.cancel()
+                self._obey_cancel()
+            raise
+
+
+def _begun(name: str, position: int, row: Step | None) -> Step:
+    if row is None:
+        return Step(name, position, StepState.RUNNING, attempts=1)
+    return replace(row, state=StepState.RUNNING, attempts=row.attempts + 1)
+
+
+def _too_late(step: str = "") -> JobError:
+    return JobError("The job did not finish before its deadline.", "DEADLINE_EXCEEDED", step)

@@ -1,0 +1,78 @@
+"""Where clones live: one protocol, `local` and `memory` implementations here, judged by one contract suite.
+
+A runtime makes places and serves them; it copies nothing, knows no jobs and writes no store. Every call is repeatable and may
+be killed at any point. All raise RetryLater when waiting may help and Fatal when it won't.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a runtime has made for one clone.
+
+    `url` is stable for the clone's life. `docroot` and `guard_state` are paths as the clone's PHP sees them; `staging` is where
+    a worker writes copied files (None when it writes them another way). `database_host` and `database_port` are the only MySQL
+    the clone can reach. `egress` says in words what holds its outbound traffic. `expires_at` is the runtime's own deadline.
+    """
+
+    clone_id: str
+    url: str
+    docroot: str
+    staging: Path | None
+    guard_state: str
+    database_host: str
+    database_port: int
+    egress: str
+    is_serving: bool = False
+    expires_at: datetime | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values for `job_steps` facts: what later steps and the result need."""
+        return {"url": self.url, "docroot": self.docroot, "egress": self.egress}
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a clone gets beside its copied files: its wp-config and the guard's files, by name."""
+
+    wp_config: bytes
+    guard: Mapping[str, bytes]
+
+
+class Runtime(Protocol):
+    """Places for clones."""
+
+    @property
+    def name(self) -> str:
+        """`local` or `kubernetes`, as in `clones.runtime`."""
+
+    async def create(self, clone_id: str) -> Place:
+        """Make the place, or find it. Nothing is served yet and nothing reachable."""
+
+    async def ready(self, clone_id: str) -> Place:
+        """The place once it takes content; RetryLater while it does not."""
+
+    async def expose(self, clone_id: str, content: Content) -> Place:
+        """Hand over the copied files, put wp-config and guard in place, serve, and return when it answers at its URL.
+
+        Again with other content: only that content is replaced.
+        """
+
+    async def describe(self, clone_id: str) -> Place | None:
+        """The place as it is now, or None."""
+
+    async def delete(self, clone_id: str) -> None:
+        """Stop and remove everything of the clone's; success when it has gone already."""
+
+    async def list(self) -> list[Place]:
+        """All places there are, for the sweep."""
+
+    async def extend(self, clone_id: str, deadline: datetime) -> None:
+        """Tell the runtime when it may remove the clone by itself, never earlier."""

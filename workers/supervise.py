@@ -1,0 +1,53 @@
+"""A loop that never dies silently: repeated with jitter, restarted with growing pauses, each failure logged."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from wpclone.core.clock import Clock
+from wpclone.core.jobs.errors import BusUnavailable, StoreUnavailable
+from wpclone.core.jobs.retry import Chance
+
+_log = structlog.get_logger(__name__)
+
+LONGEST_PAUSE = 30.0
+"""Seconds; no failure puts a loop off for longer."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A pass to repeat: its name in logs, and the seconds between two passes, jittered by a quarter."""
+
+    name: str
+    once: Callable[[], Awaitable[None]]
+    every: float
+
+
+class Supervisor:
+    """Keeps loops going."""
+
+    def __init__(self, clock: Clock, chance: Chance) -> None:
+        self._clock = clock
+        self._chance = chance
+
+    async def keep(self, loop: Loop) -> None:
+        """Repeat the pass until cancelled. Outages are expected and logged in a line; anything else with its stack."""
+        failures = 0
+        while True:
+            try:
+                await loop.once()
+                failures = 0
+            except (StoreUnavailable, BusUnavailable) as error:
+                failures += 1
+                _log.warning("loop.waits", loop=loop.name, failures=failures, error=error.message)
+            except Exception:
+                failures += 1
+                _log.exception("loop.failed", loop=loop.name, failures=failures)
+            await self._clock.sleep(self._pause(loop, failures))
+
+    def _pause(self, loop: Loop, failures: int) -> float:
+        jittered = loop.every * (0.75 + 0.5 * self._chance())
+        return jittered if failures == 0 else min(LONGEST_PAUSE, max(jittered, 0.5 * 2.0 ** min(failures, 8) * self._chance()))
