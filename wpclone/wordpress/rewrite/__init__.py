@@ -1,0 +1,11 @@
+"""Moves a site's addresses in its content: the law here is purity. Bytes in, bytes out, no I/O, no clock, no state.
+
+What no match covers stays identical, PHP values are never built, lengths are put right at every depth, and what cannot be
+rewritten safely is left and reported. Imports nothing outside this package but the standard library.
+"""
+
+from wpclone.wordpress.rewrite.mapping import Mapping
+from wpclone.wordpress.rewrite.report import Left, Reason, Result
+from wpclone.wordpress.rewrite.rewriter import Rewriter
+
+__all__ = ["Left", "Mapping", "Reason", "Result", "Rewriter"]

@@ -1,0 +1,61 @@
+"""What a rewrite says about itself: the new bytes, how much changed, and what was left and why."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+LEFT_PER_VALUE = 32
+"""At most so many remarks on one value; a post that names its host a thousand times needs no thousand remarks."""
+
+
+class Reason(StrEnum):
+    """Why bytes that name the source were left as they are."""
+
+    BASE64 = "BASE64"
+    """The source's host inside base64 text (page builders' raw blocks): changing it needs to know what made it."""
+
+    BROKEN_SERIALIZED = "BROKEN_SERIALIZED"
+    """A PHP-serialized value whose structure or lengths were already wrong: PHP cannot read it before or after."""
+
+    CUSTOM_SERIALIZED = "CUSTOM_SERIALIZED"
+    """The payload of a `C:` value: only the class that wrote it knows its format."""
+
+    KEY_COLLISION = "KEY_COLLISION"
+    """An array key that would become equal to a sibling's, which would lose an element."""
+
+    TOO_DEEP = "TOO_DEEP"
+    """Nested deeper than `engine.MAX_DEPTH` strings or `engine.MAX_LAYERS` escapings."""
+
+    BARE_HOST = "BARE_HOST"
+    """The source's host without `//` before it: a name in a text, not an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """One place that names the source and was left: why, and its offset in the original bytes."""
+
+    reason: str
+    excerpt_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A rewritten value. `value` is the very object given when nothing changed; `rewritten` counts addresses and paths."""
+
+    value: bytes
+    rewritten: int
+    left: tuple[Left, ...]
+
+
+def remarks(found: Iterable[Left]) -> tuple[Left, ...]:
+    """The remarks to return, by offset: BARE_HOST once (the first), all others up to `LEFT_PER_VALUE`."""
+    ordered = sorted(found, key=lambda left: left.excerpt_offset)
+    kept: list[Left] = []
+    bare_seen = False
+    for left in ordered:
+        if left.reason == Reason.BARE_HOST:
+            if bare_seen:
+                continue
+            bare_seen = True
+        kept.append(left)
+    return tuple(kept[:LEFT_PER_VALUE])
