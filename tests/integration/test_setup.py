@@ -15,7 +15,8 @@ LOCAL = ROOT / "deploy" / "local"
 PACKAGES = [line for line in (LOCAL / "packages").read_text().split("\n") if line and not line.startswith("#")]
 DAEMONS = {
     "apache2", "apache2-mpm-prefork", "cron", "dbus", "default-mysql-server", "exim4", "exim4-daemon-light", "lighttpd",
-    "mariadb-server", "mariadb-server-10.11", "memcached", "mysql-server", "nginx", "openssh-server", "php-fpm", "php8.2", "php8.2-fpm", "postfix",
+    "mariadb-server", "mariadb-server-10.11",
+    "memcached", "mysql-server", "nginx", "openssh-server", "php-fpm", "php8.2", "php8.2-fpm", "postfix",
     "redis-server", "rsync", "rsyslog", "systemd", "wordpress",
 }  # fmt: skip
 

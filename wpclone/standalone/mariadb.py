@@ -123,7 +123,11 @@ async def _launch(place: MariadbPlace, extra: list[str]) -> Child:
 async def start(place: MariadbPlace, password: str) -> Child:
     """Start the server and return once it answers a query. Raises ServerNotReady with the log's tail."""
     child = await _launch(place, [])
-    await _answering(place, password, child)
+    try:
+        await _answering(place, password, child)
+    except BaseException:  # cancelled, too: nobody else knows of this child yet
+        await child.stop()
+        raise
     return child
 
 

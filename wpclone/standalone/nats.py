@@ -65,6 +65,9 @@ async def start(place: NatsPlace) -> Child:
     except TimeoutError:
         await child.stop()
         raise ServerNotReady(f"nats-server did not answer within 30 s: {tail(place.log)}") from None
+    except BaseException:  # cancelled, too: nobody else knows of this child yet
+        await child.stop()
+        raise
     return child
 
 
