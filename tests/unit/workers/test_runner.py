@@ -34,7 +34,8 @@ async def test_a_job_runs_its_steps_in_order_and_completes_with_its_clone_ready(
 
 
 async def test_a_step_sees_the_facts_of_the_steps_before_it() -> None:
-    desk, seen = Desk(), {}
+    desk = Desk()
+    seen: dict[str, object] = {}
 
     def look(context: StepContext) -> None:
         seen.update(context.facts)
@@ -57,7 +58,7 @@ async def test_each_committed_change_is_told_to_watchers_with_growing_revisions(
     told = desk.bus.listen(subjects.event(clone_id(1)))
     await desk.accept()
     job = await desk.run(desk.three_steps())
-    revisions = []
+    revisions: list[int] = []
     while not revisions or revisions[-1] < job.revision:
         async with asyncio.timeout(1):
             _, payload = await anext(told)
@@ -166,8 +167,10 @@ async def test_the_verdict_is_kept_and_no_later_claim_does_another_step() -> Non
     desk = Desk()
     await desk.accept()
     plan = clone_plan(
-        planned(desk.step("one", undo_acts=_fails_times(1))), planned(desk.step("two", acts=_raises(NO))), planned(desk.step("three"))
-    )  # fmt: skip
+        planned(desk.step("one", undo_acts=_fails_times(1))),
+        planned(desk.step("two", acts=_raises(NO))),
+        planned(desk.step("three")),
+    )
     job = await desk.run(plan)
     assert (job.state, job.verdict) == (JobState.PENDING, Verdict.FAIL)
     desk.clock.advance(60)
@@ -182,8 +185,10 @@ async def test_an_undo_that_gives_up_leaves_the_job_needing_attention_and_undoes
     desk = Desk()
     await desk.accept()
     plan = clone_plan(
-        planned(desk.step("one")), planned(desk.step("two", undo_acts=_fails_times(99))), planned(desk.step("three", acts=_raises(NO)))
-    )  # fmt: skip
+        planned(desk.step("one")),
+        planned(desk.step("two", undo_acts=_fails_times(99))),
+        planned(desk.step("three", acts=_raises(NO))),
+    )
     job = await desk.run_to_the_end(plan)
     assert (job.state, job.needs_attention) == (JobState.FAILED, True)
     assert desk.effects.undone == {"three": 1, "two": 3, "one": 1}
@@ -365,7 +370,8 @@ async def test_an_outage_of_the_store_is_waited_for_and_burns_nothing() -> None:
 async def test_a_completion_whose_answer_was_lost_counts_once() -> None:
     desk = Desk()
     await desk.accept()
-    apply, lost = desk.store.apply, []
+    apply = desk.store.apply
+    lost: list[Transition] = []
 
     async def losing(transition: Transition) -> Job:
         job = await apply(transition)

@@ -1,0 +1,244 @@
+"""Takes rings while there are free slots, claims their jobs and runs them.
+
+A slot is reserved before a ring is fetched. A ring is acknowledged once the claim has committed, or once MySQL has said that the
+job is not claimable now; until then JetStream brings it again. Nothing here trusts a ring: it only says where to look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from workers.claims import Claims
+from workers.failpoints import Failpoints
+from workers.turns import WEIGHTS, Turns
+from wpclone.core.bus import Bus, Delivery
+from wpclone.core.clock import Clock
+from wpclone.core.jobs.errors import BusUnavailable, StoreUnavailable
+from wpclone.core.jobs.job import Claim, Ring
+from wpclone.core.jobs.states import Priority
+from wpclone.core.metrics import Metrics
+from wpclone.core.store import JobStore
+
+_log = structlog.get_logger(__name__)
+
+LONG_WAIT = 0.3
+"""Seconds a fetch waits when every queue can be waited on at once."""
+
+SHORT_WAIT = 0.1
+"""Seconds it waits when slots are too few for that."""
+
+SKIPPED_FOR = 1.0
+"""Seconds an empty queue is passed over while slots are few."""
+
+OUTAGE_PAUSE = 1.0
+"""Seconds without fetching after the store or the bus did not answer."""
+
+ALONE_FROM = 2
+"""A job that lapsed this often runs alone on its worker."""
+
+ALONE_PAUSE = timedelta(seconds=2)
+"""How long such a job waits when the worker has others."""
+
+
+@dataclass(frozen=True)
+class Post:
+    """Where a consumer stands: its job store, its bus, its clock."""
+
+    store: JobStore
+    bus: Bus
+    clock: Clock
+    metrics: Metrics
+    failpoints: Failpoints
+
+
+class Consumer:
+    """One worker's consumer."""
+
+    def __init__(self, post: Post, claims: Claims, *, slots: int) -> None:
+        self._post = post
+        self._claims = claims
+        self._slots = slots
+        self._turns = Turns()
+        self._pulling: set[Priority] = set()
+        self._claiming = 0
+        self._empty_until: dict[Priority, float] = {}
+        self._closed_until = 0.0
+        self._alone: str | None = None
+        self._is_draining = False
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Take and run jobs until drained: returns when nothing is left here."""
+        try:
+            while not self._is_draining:
+                self._changed.clear()
+                if not self._start_a_pull():
+                    await self._something_happens()
+            while self._tasks:
+                await asyncio.wait(set(self._tasks))
+            await self._claims.empty()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._claims.close()
+
+    def drain(self) -> None:
+        """Take nothing more; each job goes back after its present step."""
+        self._is_draining = True
+        self._claims.drain()
+        self._changed.set()
+
+    def leave(self) -> None:
+        """The grace is over: cut every step."""
+        self.drain()
+        self._claims.leave()
+
+    @property
+    def _free(self) -> int:
+        return self._slots - len(self._pulling) - self._claiming - len(self._claims)
+
+    def _is_open(self) -> bool:
+        return not self._is_draining and self._alone is None
+
+    def _start_a_pull(self) -> bool:
+        now = self._post.clock.monotonic()
+        idle = [priority for priority in WEIGHTS if priority not in self._pulling]
+        if not self._is_open() or self._free < 1 or not idle or now < self._closed_until:
+            return False
+        has_room = self._free >= len(idle)
+        hungry = idle if has_room else [p for p in idle if self._empty_until.get(p, 0.0) <= now] or idle
+        priority = self._turns.next(hungry)
+        self._pulling.add(priority)
+        self._spawn(self._pull(priority, LONG_WAIT if has_room else SHORT_WAIT))
+        return True
+
+    async def _something_happens(self) -> None:
+        """Wait for a change, or for the end of a pause."""
+        pause = self._closed_until - self._post.clock.monotonic()
+        if pause <= 0:
+            await self._changed.wait()
+            return
+        waits = [asyncio.create_task(self._changed.wait()), asyncio.create_task(self._sleep(pause))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _sleep(self, seconds: float) -> bool:
+        await self._post.clock.sleep(seconds)
+        return True
+
+    async def _pull(self, priority: Priority, wait: float) -> None:
+        try:
+            delivery = await self._post.bus.take(priority, wait=wait)
+        except BusUnavailable as error:
+            self._pause("bus", error.message)
+            return
+        finally:
+            self._pulling.discard(priority)
+            self._changed.set()
+        if delivery is None:
+            self._empty_until[priority] = self._post.clock.monotonic() + SKIPPED_FOR
+            return
+        self._empty_until.pop(priority, None)
+        self._claiming += 1
+        try:
+            claim = await self._take(delivery)
+        finally:
+            self._claiming -= 1
+        if claim is not None:
+            await self._run(claim)
+
+    async def _take(self, delivery: Delivery) -> Claim | None:
+        """Claim what was rung, and acknowledge when the store has answered."""
+        ring = delivery.ring
+        if ring is None:
+            self._post.metrics.unreadable_rings.inc()
+            _log.error("ring.unreadable")
+            await self._ack(delivery)
+            return None
+        try:
+            claim = await self._claim(ring)
+        except StoreUnavailable as error:
+            self._pause("store", error.message)
+            return None
+        self._spawn(self._ack(delivery))
+        return claim
+
+    async def _claim(self, ring: Ring) -> Claim | None:
+        if not self._is_open():
+            # Somebody else, or a later we: rung again at once instead of after the broker's patience.
+            await self._post.store.unring([ring.job_id])
+            return None
+        claim = await self._claims.make(ring.job_id)
+        if claim is None:
+            _log.debug("ring.not_claimable", job_id=ring.job_id, enqueue_seq=ring.enqueue_seq)
+            return None
+        self._post.failpoints.hit("claimed")
+        return claim
+
+    async def _run(self, claim: Claim) -> None:
+        """Run the job to its end, its pause or its loss; alone if it may be what kills workers."""
+        job_id = claim.job.job_id
+        if claim.job.lapses < ALONE_FROM:
+            await self._claims.run(claim)
+            return
+        if self._alone is not None or self._claiming or len(self._claims) > 1:
+            await self._claims.give_back(claim, ALONE_PAUSE)
+            if self._alone is not None:
+                return
+            self._alone = job_id
+            alone = await self._claim_when_empty(job_id)
+        else:
+            self._alone = job_id
+            alone = claim
+        try:
+            if alone is not None:
+                _log.warning("job.runs_alone", job_id=job_id, lapses=alone.job.lapses)
+                await self._claims.run(alone)
+        finally:
+            self._alone = None
+            self._changed.set()
+
+    async def _claim_when_empty(self, job_id: str) -> Claim | None:
+        """Claim the job once this worker has nothing else, unless another worker was faster."""
+        await self._post.clock.sleep(ALONE_PAUSE.total_seconds())
+        await self._claims.empty()
+        if self._is_draining:
+            return None
+        try:
+            return await self._claims.make(job_id)
+        except StoreUnavailable:
+            return None
+
+    async def _ack(self, delivery: Delivery) -> None:
+        try:
+            await delivery.ack()
+        except BusUnavailable as error:
+            # It comes again, and the claim says that it is not claimable.
+            _log.warning("ring.not_acknowledged", error=error.message)
+        self._post.failpoints.hit("acked")
+
+    def _pause(self, what: str, error: str) -> None:
+        self._closed_until = self._post.clock.monotonic() + OUTAGE_PAUSE
+        _log.warning("consumer.waits", on=what, error=error)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._changed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("consumer.bug", exc_info=error)
