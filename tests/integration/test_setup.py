@@ -63,7 +63,7 @@ def test_without_root_and_sudo_setup_prints_the_one_command(place: Path) -> None
         (tools / name).symlink_to(shutil.which(name) or name)
     _fake(tools, "dpkg-query", "exit 1\n")
     result = subprocess.run(
-        ["/bin/sh", LOCAL / "setup"], user=64990, group=64990, extra_groups=[], env={"PATH": str(tools)},
+        ["/bin/sh", LOCAL / "setup"], user=64990, group=64990, extra_groups=[], env={"PATH": str(tools), "HOME": "/nonexistent"},
         capture_output=True, text=True, check=False, timeout=30, cwd="/",
     )  # fmt: skip
     assert result.returncode != 0

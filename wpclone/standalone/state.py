@@ -30,6 +30,12 @@ def state_directory(environ: Mapping[str, str], *, uid: int) -> Path:
     return Path(base) / "wpclone"
 
 
+def packages_directory(environ: Mapping[str, str], *, uid: int) -> Path:
+    """Where `make setup` unpacked WordPress: beside the usual state, whatever directory this run uses."""
+    usual = {name: value for name, value in environ.items() if name != "WPCLONE_STATE_DIR"}
+    return state_directory(usual, uid=uid) / "packages"
+
+
 @dataclass(frozen=True)
 class State:
     """One state directory. What is here is the operator's (root's, as root); what a child owns lies in a directory of its own."""
