@@ -1,0 +1,15 @@
+"""Fixtures that need a running WordPress."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.servers import Mariadb
+from tests.support.source_site import SourceSite, running_source_site
+
+
+@pytest.fixture(scope="session")
+def source_site(mariadb_server: Mariadb) -> Iterator[SourceSite]:
+    """One source for the session: tests read it, or put back what they change."""
+    with running_source_site(mariadb_server) as source:
+        yield source

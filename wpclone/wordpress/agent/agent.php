@@ -1,0 +1,1164 @@
+<?php
+/*
+ * Plugin Name: Temporary copy agent
+ * Description: Reads this site's files and tables for a copy its owner asked for, answers only signed requests, and removes itself.
+ * Version: 2.0.0
+ * License: GPL-2.0-or-later
+ *
+ * One file, PHP 7.4 or newer. It does not start WordPress: it reads wp-config.php and talks to the database itself, so that plugins
+ * cannot break it and it cannot change anything. The protocol is described in wpclone/wordpress/agent/wire.py.
+ */
+namespace WpcloneAgent;
+
+if (defined('ABSPATH')) {
+    return; // included by WordPress (activated by hand): there is nothing to do there
+}
+
+final class Failure extends \Exception
+{
+    /** @var string */
+    public $reason;
+    /** @var int */
+    public $status;
+
+    public function __construct(string $reason, string $message, int $status = 200)
+    {
+        parent::__construct($message);
+        $this->reason = $reason;
+        $this->status = $status;
+    }
+}
+
+/** The answer: a magic word, then frames of type, length, payload and a code that proves key, order and content. */
+final class Answer
+{
+    const MAGIC = "\x89WPCLONE2\r\n";
+    /** @var string */
+    private $key;
+    /** @var string */
+    private $nonce;
+    /** @var int */
+    private $sequence = 0;
+    /** @var bool */
+    private $begun = false;
+    /** @var bool */
+    private $openssl;
+
+    public function __construct(string $key)
+    {
+        $this->key = $key;
+        $this->nonce = '';
+        $this->openssl = function_exists('openssl_digest');
+    }
+
+    public function about(string $nonce): void
+    {
+        $this->nonce = $nonce;
+    }
+
+    public function begin(int $status = 200): void
+    {
+        if ($this->begun) {
+            return;
+        }
+        $this->begun = true;
+        while (ob_get_level() > 0 && @ob_end_clean()) {
+            continue;
+        }
+        if (!headers_sent()) {
+            header_remove();
+            http_response_code($status);
+            header('Content-Type: application/octet-stream');
+            header('Cache-Control: no-store, no-transform');
+            header('X-Accel-Buffering: no');
+            header('X-Robots-Tag: noindex');
+            if ($status === 429) {
+                header('Retry-After: 1');
+            }
+        }
+        echo self::MAGIC;
+    }
+
+    public function frame(string $type, string $payload): void
+    {
+        $this->begin();
+        $digest = $this->openssl ? openssl_digest($payload, 'sha256', true) : hash('sha256', $payload, true);
+        $code = hash_hmac('sha256', $this->nonce . pack('N', $this->sequence++) . $type . $digest, $this->key, true);
+        echo $type, pack('N', strlen($payload)), $payload, substr($code, 0, 16);
+        flush();
+    }
+
+    /** @param array<string, mixed> $value */
+    public function json(string $type, array $value): void
+    {
+        $this->frame($type, json_encode($value, JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR));
+    }
+
+    public function fail(string $reason, string $message, int $status = 200): void
+    {
+        $this->begin($status);
+        $this->json('X', ['reason' => $reason, 'message' => $message, 'time' => time()]);
+    }
+}
+
+/** How long and how much one request may work. */
+final class Budget
+{
+    /** @var float */
+    private $end;
+    /** @var int */
+    public $frame;
+
+    public function __construct(float $asked)
+    {
+        $limit = (int) ini_get('max_execution_time');
+        $seconds = min($limit > 0 ? 0.6 * $limit : 15.0, 15.0, $asked > 0 ? $asked : 15.0);
+        $this->end = microtime(true) + $seconds;
+        $memory = self::bytes((string) ini_get('memory_limit'));
+        // A frame exists about six times at once (row, values, lengths, pieces, payload, output).
+        $this->frame = $memory > 0 ? (int) max(65536, min(1048576, ($memory / 2 - memory_get_usage()) / 6)) : 1048576;
+    }
+
+    public function spent(): bool
+    {
+        return microtime(true) >= $this->end;
+    }
+
+    private static function bytes(string $value): int
+    {
+        $unit = ['k' => 1024, 'm' => 1048576, 'g' => 1073741824][strtolower(substr(trim($value), -1))] ?? 1;
+        return (int) $value * $unit;
+    }
+}
+
+/** What the agent keeps between requests, outside the database: used nonces and a lock. */
+final class State
+{
+    const WINDOW = 300;
+    /** @var string */
+    private $path;
+    /** @var resource|null */
+    private $lock = null;
+
+    public function __construct(string $key)
+    {
+        $name = 'state-' . substr(hash_hmac('sha256', 'state ' . __FILE__, $key), 0, 24) . '.php';
+        $this->path = self::dedicated() && is_writable(__DIR__) ? __DIR__ . '/' . $name : self::temporary() . '/wpclone-' . $name;
+    }
+
+    /** Whether this folder exists only for the agent: then it is removed with it. */
+    public static function dedicated(): bool
+    {
+        return basename(__DIR__) === basename(__FILE__, '.php');
+    }
+
+    private static function temporary(): string
+    {
+        $directory = sys_get_temp_dir();
+        return @is_writable($directory) ? rtrim($directory, '/') : __DIR__;
+    }
+
+    /** @return string[] names (not paths: the site may be reached through links) of what belongs to the agent */
+    public function names(): array
+    {
+        return [basename($this->path), self::dedicated() ? basename(__DIR__) : basename(__FILE__)];
+    }
+
+    public function lock(): void
+    {
+        $file = @fopen($this->path, 'c+b');
+        if ($file === false) {
+            throw new Failure('STATE', 'the agent can write neither beside itself nor in the temporary directory', 500);
+        }
+        if (!flock($file, LOCK_EX | LOCK_NB)) {
+            fclose($file);
+            throw new Failure('BUSY', 'another request is being answered', 429);
+        }
+        $this->lock = $file;
+    }
+
+    /** Refuse a nonce seen before; keep the ones whose time is still acceptable. Needs the lock. */
+    public function once(string $nonce, int $time): void
+    {
+        $kept = "<?php exit; ?>\n"; // asked for directly, the file shows nothing
+        rewind($this->lock);
+        while (($line = fgets($this->lock)) !== false) {
+            $parts = explode(' ', trim($line));
+            if (count($parts) !== 2 || !ctype_digit($parts[0])) {
+                continue;
+            }
+            if (hash_equals($parts[1], $nonce)) {
+                throw new Failure('REPLAYED', 'this request was answered before', 403);
+            }
+            if ((int) $parts[0] >= time() - 2 * self::WINDOW) {
+                $kept .= $line;
+            }
+        }
+        $kept .= $time . ' ' . $nonce . "\n";
+        rewind($this->lock);
+        ftruncate($this->lock, 0);
+        fwrite($this->lock, $kept);
+        fflush($this->lock);
+    }
+
+    public function remove(): void
+    {
+        @unlink($this->path);
+        @unlink(__FILE__);
+        if (function_exists('opcache_invalidate')) {
+            @opcache_invalidate(__FILE__, true);
+        }
+        if (self::dedicated()) {
+            @rmdir(__DIR__);
+        }
+    }
+}
+
+/** Where the WordPress is, and what its wp-config.php says, without starting it. */
+final class Site
+{
+    /** @var string with a slash at the end */
+    public $abspath;
+    /** @var string */
+    public $config;
+    /** @var array<string, mixed> */
+    public $constants = [];
+    /** @var string */
+    public $prefix = 'wp_';
+    /** @var string[] */
+    public $code = [];
+
+    public function __construct()
+    {
+        $this->abspath = $this->find();
+        $this->config = $this->locate();
+        $this->evaluate();
+    }
+
+    private function find(): string
+    {
+        $starts = [__DIR__, dirname((string) ($_SERVER['SCRIPT_FILENAME'] ?? __FILE__)), (string) ($_SERVER['DOCUMENT_ROOT'] ?? '')];
+        foreach (array_filter($starts) as $start) {
+            for ($directory = $start, $last = ''; $directory !== $last; $last = $directory, $directory = dirname($directory)) {
+                if (self::core($directory)) {
+                    return rtrim($directory, '/') . '/';
+                }
+                // WordPress in its own directory, its content and configuration beside it
+                if (@is_file($directory . '/wp-config.php')) {
+                    foreach (@scandir($directory) ?: [] as $name) {
+                        if ($name[0] !== '.' && self::core($directory . '/' . $name)) {
+                            return $directory . '/' . $name . '/';
+                        }
+                    }
+                }
+            }
+        }
+        throw new Failure('NOT_WORDPRESS', 'no WordPress was found around the agent');
+    }
+
+    private static function core(string $directory): bool
+    {
+        return @is_file($directory . '/wp-settings.php') && @is_file($directory . '/wp-includes/version.php');
+    }
+
+    /** As wp-load.php does. */
+    private function locate(): string
+    {
+        $here = $this->abspath . 'wp-config.php';
+        $above = dirname($this->abspath) . '/wp-config.php';
+        if (@is_readable($here)) {
+            return $here;
+        }
+        if (@is_readable($above) && !@is_file(dirname($this->abspath) . '/wp-settings.php')) {
+            return $above;
+        }
+        throw new Failure('CONFIG_FAILED', 'wp-config.php is missing or unreadable');
+    }
+
+    private function evaluate(): void
+    {
+        $source = (string) @file_get_contents($this->config);
+        $kept = function_exists('token_get_all') ? $this->cut($source) : $this->cutRoughly($source);
+        $before = get_defined_constants(true)['user'] ?? [];
+        define('ABSPATH', $this->abspath);
+        define('SHORTINIT', true); // should an included file start WordPress after all, it stops before plugins
+        ob_start();
+        try {
+            $prefix = self::run($kept);
+        } catch (\Throwable $error) {
+            throw new Failure('CONFIG_FAILED', 'wp-config.php cannot be evaluated: ' . get_class($error));
+        } finally {
+            ob_end_clean();
+        }
+        header_remove('Location');
+        $this->prefix = is_string($prefix) ? $prefix : 'wp_';
+        $this->constants = array_diff_key(get_defined_constants(true)['user'] ?? [], $before, ['ABSPATH' => 0, 'SHORTINIT' => 0]);
+    }
+
+    /** @return mixed */
+    private static function run(string $wpcloneAgentCode)
+    {
+        global $table_prefix;
+        eval('?>' . $wpcloneAgentCode);
+        return $table_prefix;
+    }
+
+    /** The source without the line that starts WordPress, its magic constants resolved; notes what else than settings it does. */
+    private function cut(string $source): string
+    {
+        $kept = '';
+        $statement = null; // text of an include statement being read
+        $tokens = token_get_all($source);
+        foreach ($tokens as $i => $token) {
+            $id = is_array($token) ? $token[0] : 0;
+            $text = is_array($token) ? $token[1] : $token;
+            if (in_array($id, [T_REQUIRE, T_REQUIRE_ONCE, T_INCLUDE, T_INCLUDE_ONCE], true)) {
+                $statement = '';
+            }
+            if ($id === T_DIR) {
+                $text = var_export(dirname($this->config), true);
+            } elseif ($id === T_FILE) {
+                $text = var_export($this->config, true);
+            }
+            if ($statement === null) {
+                $this->note($tokens, $i, $id, $text);
+                $kept .= $text;
+                continue;
+            }
+            $statement .= $text;
+            if ($text === ';' || $id === T_CLOSE_TAG) {
+                if (stripos($statement, 'wp-settings.php') === false) {
+                    $this->code['include'] = true;
+                    $kept .= $statement;
+                } elseif ($id === T_CLOSE_TAG) {
+                    $kept .= $text;
+                }
+                $statement = null;
+            }
+        }
+        $this->code = array_keys($this->code);
+        return $kept . ($statement !== null && stripos($statement, 'wp-settings.php') === false ? $statement : '');
+    }
+
+    /** @param array<int, mixed> $tokens */
+    private function note(array $tokens, int $i, int $id, string $text): void
+    {
+        $plain = ['define', 'defined', 'dirname', 'true', 'false', 'null'];
+        if ($id === T_STRING && !in_array(strtolower($text), $plain, true) && self::after($tokens, $i) === '(') {
+            $this->code['call of ' . $text] = true;
+        } elseif ($id === T_VARIABLE && $text !== '$table_prefix') {
+            $this->code['variable ' . $text] = true;
+        } elseif (in_array($id, [T_FUNCTION, T_CLASS, T_NEW, T_EVAL, T_ECHO, T_EXIT, T_FOREACH, T_WHILE, T_FOR], true)) {
+            $this->code[strtolower($text)] = true;
+        }
+    }
+
+    /** @param array<int, mixed> $tokens */
+    private static function after(array $tokens, int $i): string
+    {
+        for ($i++; isset($tokens[$i]); $i++) {
+            if (!is_array($tokens[$i])) {
+                return $tokens[$i];
+            }
+            if (!in_array($tokens[$i][0], [T_WHITESPACE, T_COMMENT], true)) {
+                return $tokens[$i][1];
+            }
+        }
+        return '';
+    }
+
+    private function cutRoughly(string $source): string
+    {
+        $this->code = ['unknown: this PHP has no tokenizer'];
+        return (string) preg_replace('/\b(?:require|include)(?:_once)?\b[^;]*wp-settings\.php[^;]*;/i', '', $source);
+    }
+
+    public function constant(string $name, string $default = ''): string
+    {
+        return isset($this->constants[$name]) && is_scalar($this->constants[$name]) ? (string) $this->constants[$name] : $default;
+    }
+
+    public function contentDir(): string
+    {
+        return rtrim($this->constant('WP_CONTENT_DIR', $this->abspath . 'wp-content'), '/');
+    }
+
+    /**
+     * The directories that belong to the site, by name. Only below these does the agent read.
+     *
+     * @return array<string, string>
+     */
+    public function roots(): array
+    {
+        $roots = ['core' => rtrim($this->abspath, '/'), 'content' => $this->contentDir()];
+        $roots['plugins'] = rtrim($this->constant('WP_PLUGIN_DIR', $roots['content'] . '/plugins'), '/');
+        $roots['mu-plugins'] = rtrim($this->constant('WPMU_PLUGIN_DIR', $roots['content'] . '/mu-plugins'), '/');
+        $uploads = $this->constant('UPLOADS');
+        $roots['uploads'] = $uploads === '' ? $roots['content'] . '/uploads' : $this->abspath . trim($uploads, '/');
+        return array_filter($roots, 'is_dir');
+    }
+}
+
+/** The database of the site. Reads only, waits for locks at most five seconds, takes none. */
+final class Database
+{
+    /** @var \mysqli */
+    public $link;
+    /** @var string */
+    public $prefix;
+
+    public function __construct(Site $site)
+    {
+        if (!class_exists('mysqli')) {
+            throw new Failure('DATABASE_DOWN', 'this PHP has no mysqli');
+        }
+        mysqli_report(MYSQLI_REPORT_OFF);
+        $this->prefix = $site->prefix;
+        $this->link = mysqli_init();
+        $this->link->options(MYSQLI_OPT_CONNECT_TIMEOUT, 5);
+        [$host, $port, $socket] = self::host($site->constant('DB_HOST', 'localhost'));
+        $flags = (int) $site->constant('MYSQL_CLIENT_FLAGS', '0');
+        $name = $site->constant('DB_NAME');
+        if (!@$this->link->real_connect($host, $site->constant('DB_USER'), $site->constant('DB_PASSWORD'), $name, $port, $socket, $flags)) {
+            throw new Failure('DATABASE_DOWN', 'the database refuses the connection, error ' . mysqli_connect_errno());
+        }
+        $this->link->set_charset('binary'); // bytes leave as they are stored, whatever charset the column claims
+        $this->query("SET SESSION sql_mode='', time_zone='+00:00', lock_wait_timeout=5, net_write_timeout=120, sql_quote_show_create=1");
+        foreach (['innodb_lock_wait_timeout=5', 'information_schema_stats_expiry=0', 'sql_big_selects=1', 'optimizer_trace="enabled=off"'] as $setting) {
+            @$this->link->query('SET SESSION ' . $setting); // not every server knows every one
+        }
+    }
+
+    /** As wpdb::parse_db_host does. @return array{0: string, 1: int|null, 2: string|null} */
+    private static function host(string $host): array
+    {
+        $socket = null;
+        $at = strpos($host, ':/');
+        if ($at !== false) {
+            $socket = substr($host, $at + 1);
+            $host = substr($host, 0, $at);
+        }
+        $pattern = substr_count($host, ':') > 1 ? '#^(?:\[)?(?P<host>[0-9a-fA-F:]+)(?:\]:(?P<port>[\d]+))?#' : '#^(?P<host>[^:/]*)(?::(?P<port>[\d]+))?#';
+        preg_match($pattern, $host, $found);
+        $port = !empty($found['port']) ? (int) $found['port'] : null;
+        return [($found['host'] ?? '') !== '' ? $found['host'] : 'localhost', $port, $socket];
+    }
+
+    /** @return \mysqli_result|bool */
+    public function query(string $sql, int $mode = MYSQLI_STORE_RESULT)
+    {
+        $result = $this->link->query($sql, $mode);
+        if ($result === false) {
+            $gone = in_array($this->link->errno, [2006, 2013, 1053, 1927], true);
+            throw new Failure($gone ? 'DATABASE_DOWN' : 'QUERY_FAILED', 'error ' . $this->link->errno . ': ' . substr($this->link->error, 0, 300));
+        }
+        return $result;
+    }
+
+    /** @return array<int, array<int, string|null>> */
+    public function rows(string $sql): array
+    {
+        return $this->query($sql)->fetch_all(MYSQLI_NUM);
+    }
+
+    public function text(string $value): string
+    {
+        return $value === '' ? "''" : "x'" . bin2hex($value) . "'";
+    }
+
+    public static function name(string $identifier): string
+    {
+        return '`' . str_replace('`', '``', $identifier) . '`';
+    }
+
+    public function snapshot(): void
+    {
+        $this->query('SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ');
+        if (!@$this->link->query('START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY')) {
+            $this->query('START TRANSACTION WITH CONSISTENT SNAPSHOT');
+        }
+    }
+}
+
+/** Verb `describe`: what there is. */
+final class Describe
+{
+    public static function answer(Site $site, Database $db, Answer $answer): void
+    {
+        $version = self::versions($site);
+        $server = $db->rows('SELECT VERSION(), @@character_set_database, @@collation_database, @@lower_case_table_names, @@max_allowed_packet')[0];
+        $constants = [];
+        foreach ($site->constants as $name => $value) {
+            $constants[$name] = self::plain($value);
+        }
+        $answer->json('J', [
+            'abspath' => base64_encode($site->abspath),
+            'config' => base64_encode($site->config),
+            'roots' => array_map('base64_encode', $site->roots()),
+            'folder' => base64_encode(State::dedicated() ? __DIR__ : __FILE__),
+            'wp' => $version,
+            'php' => PHP_VERSION,
+            'os' => PHP_OS_FAMILY,
+            'prefix' => $site->prefix,
+            'constants' => $constants,
+            'code' => $site->code,
+            'database' => ['version' => $server[0], 'charset' => $server[1], 'collation' => $server[2], 'lower_case' => (int) $server[3], 'packet' => (int) $server[4]],
+            'tables' => self::tables($db),
+            'triggers' => array_column($db->rows('SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()'), 0),
+            'options' => self::options($db),
+            'administrators' => self::administrators($db),
+            'multisite' => !empty($site->constants['MULTISITE']) || self::networked($db),
+            'limits' => ['time' => (int) ini_get('max_execution_time'), 'memory' => (string) ini_get('memory_limit'), 'post' => (string) ini_get('post_max_size')],
+            'extensions' => array_values(array_intersect(get_loaded_extensions(), ['mysqli', 'tokenizer', 'openssl', 'zlib', 'gd', 'imagick', 'intl', 'mbstring'])),
+        ]);
+        $answer->json('E', []);
+    }
+
+    /** @return array<string, mixed> */
+    private static function versions(Site $site): array
+    {
+        $wp_version = $wp_db_version = $required_php_version = null;
+        ob_start();
+        include $site->abspath . 'wp-includes/version.php';
+        ob_end_clean();
+        return ['version' => $wp_version, 'db' => $wp_db_version, 'php' => $required_php_version];
+    }
+
+    /** A constant as JSON can hold it: bytes that are not text become null. @param mixed $value @return mixed */
+    private static function plain($value)
+    {
+        if (is_string($value)) {
+            return preg_match('//u', $value) ? $value : null;
+        }
+        if (is_array($value)) {
+            return array_map([self::class, 'plain'], $value);
+        }
+        return is_scalar($value) ? $value : null;
+    }
+
+    /** @return array<int, array<string, mixed>> */
+    private static function tables(Database $db): array
+    {
+        $tables = [];
+        $columns = 'TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_ROWS, DATA_LENGTH, INDEX_LENGTH, AVG_ROW_LENGTH, TABLE_COLLATION';
+        foreach ($db->rows("SELECT $columns FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()") as $row) {
+            $tables[] = [
+                'name' => base64_encode($row[0]), 'type' => $row[1], 'engine' => $row[2], 'rows' => (int) $row[3], 'bytes' => (int) $row[4],
+                'index' => (int) $row[5], 'average' => (int) $row[6], 'collation' => $row[7],
+            ];
+        }
+        return $tables;
+    }
+
+    /** @return array<string, string|array<int, string>> */
+    private static function options(Database $db): array
+    {
+        $names = ['home', 'siteurl', 'template', 'stylesheet', 'permalink_structure', 'blog_charset', 'db_version', 'active_plugins', 'blogname', 'upload_path', 'upload_url_path'];
+        $table = Database::name($db->prefix . 'options');
+        $found = [];
+        try {
+            $in = implode(',', array_map([$db, 'text'], $names));
+            // BINARY: option names are compared in the table's collation otherwise, and hex is binary anyway
+            foreach ($db->rows("SELECT option_name, option_value FROM $table WHERE option_name IN ($in)") as $row) {
+                $found[$row[0]] = $row[1];
+            }
+        } catch (Failure $failure) {
+            if ($failure->reason === 'DATABASE_DOWN') {
+                throw $failure;
+            }
+            throw new Failure('NOT_WORDPRESS', 'the database has no table ' . $db->prefix . 'options: ' . $failure->getMessage());
+        }
+        $plugins = @unserialize($found['active_plugins'] ?? 'a:0:{}', ['allowed_classes' => false]);
+        $found['active_plugins'] = is_array($plugins) ? array_values(array_filter($plugins, 'is_string')) : [];
+        return $found;
+    }
+
+    /** @return string[] */
+    private static function administrators(Database $db): array
+    {
+        $base = Database::name($db->prefix . 'users');
+        $meta = Database::name($db->prefix . 'usermeta');
+        $key = $db->text($db->prefix . 'capabilities');
+        try {
+            $sql = "SELECT u.user_login, m.meta_value FROM $base u JOIN $meta m ON m.user_id = u.ID WHERE m.meta_key = $key ORDER BY u.ID";
+            $admins = array_filter($db->rows($sql . ' LIMIT 5000'), function (array $row): bool {
+                return strpos((string) $row[1], '"administrator";b:1') !== false;
+            });
+        } catch (Failure $failure) {
+            return []; // shared or renamed user tables; the copy makes its own sign-in
+        }
+        return array_slice(array_column($admins, 0), 0, 50);
+    }
+
+    private static function networked(Database $db): bool
+    {
+        $name = $db->text($db->prefix . 'blogs');
+        return (int) $db->rows("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = $name")[0][0] > 0;
+    }
+}
+
+/** Verb `index`: every file below a root, in an order that a path alone resumes. */
+final class Index
+{
+    /** @var Answer */
+    private $answer;
+    /** @var Budget */
+    private $budget;
+    /** @var array<string, bool> */
+    private $skip;
+    /** @var string[] names of the agent's own files, which no copy gets */
+    private $own;
+    /** @var string */
+    private $real;
+    /** @var string */
+    private $records = '';
+    /** @var string */
+    private $last = '';
+
+    /** @param array<string, mixed> $asked */
+    public static function answer(Site $site, State $state, Answer $answer, Budget $budget, array $asked): void
+    {
+        $roots = $site->roots();
+        $root = $roots[$asked['root'] ?? ''] ?? null;
+        if ($root === null) {
+            throw new Failure('BAD_REQUEST', 'no such root', 400);
+        }
+        $self = new self();
+        $self->answer = $answer;
+        $self->budget = $budget;
+        $self->own = $state->names();
+        $self->real = (string) realpath($root);
+        $self->skip = array_fill_keys(array_map('base64_decode', $asked['skip'] ?? []), true);
+        $after = isset($asked['after']) ? (string) base64_decode($asked['after']) : '';
+        $done = $self->walk($root, '', $after === '' ? [] : explode('/', $after), [$self->real]);
+        $self->flush();
+        $answer->json('E', ['done' => $done, 'after' => base64_encode($self->last)]);
+    }
+
+    /**
+     * Depth first, names in byte order, what was sent before left out.
+     *
+     * @param string[] $after   the rest of the path to resume after
+     * @param string[] $above   the real directories on the way here: a link to one of them is a circle
+     */
+    private function walk(string $directory, string $path, array $after, array $above): bool
+    {
+        $names = @scandir($directory, SCANDIR_SORT_NONE);
+        if ($names === false) {
+            $this->entry('u', $path, [], '');
+            return true;
+        }
+        sort($names, SORT_STRING);
+        $from = array_shift($after);
+        foreach ($names as $name) {
+            $name = (string) $name;
+            if ($name === '.' || $name === '..' || ($from !== null && strcmp($name, $from) < 0)) {
+                continue;
+            }
+            $resumed = $from !== null && $name === $from;
+            if ($resumed && $after === []) {
+                // This entry was sent; a directory's own content comes after it, so it is entered, not skipped.
+                if (!$this->enter($directory . '/' . $name, ltrim($path . '/' . $name, '/'), [], $above, true)) {
+                    return false;
+                }
+                continue;
+            }
+            if (!$this->enter($directory . '/' . $name, ltrim($path . '/' . $name, '/'), $resumed ? $after : [], $above, $resumed)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** @param string[] $after @param string[] $above */
+    private function enter(string $full, string $path, array $after, array $above, bool $sent): bool
+    {
+        if (isset($this->skip[$path]) || in_array(basename($path), $this->own, true)) {
+            return true;
+        }
+        $about = @lstat($full);
+        if ($about === false) {
+            return true; // gone since the directory was read
+        }
+        $kind = $about['mode'] & 0170000;
+        if ($kind === 0120000) {
+            return $this->link($full, $path, $after, $above, $sent, $about);
+        }
+        if ($kind === 0040000) {
+            if (!$sent) {
+                $this->entry('d', $path, $about, '');
+            }
+            $real = realpath($full) ?: $full;
+            return $this->due() ? false : $this->walk($full, $path, $after, array_merge($above, [$real]));
+        }
+        if (!$sent) {
+            $this->entry($kind === 0100000 ? 'f' : 'o', $path, $about, '');
+        }
+        return !$this->due();
+    }
+
+    /** @param string[] $after @param string[] $above @param array<int|string, int> $about */
+    private function link(string $full, string $path, array $after, array $above, bool $sent, array $about): bool
+    {
+        $real = @realpath($full);
+        $inside = $real !== false && ($real === $this->real || strpos($real, $this->real . '/') === 0);
+        if ($real === false || $inside) {
+            if (!$sent) {
+                $this->entry($real === false ? 'x' : 'l', $path, $about, $real === false ? '' : ltrim(substr($real, strlen($this->real)), '/'));
+            }
+            return !$this->due();
+        }
+        foreach ($above as $directory) {
+            if ($directory === $real || strpos($directory, $real . '/') === 0) {
+                if (!$sent) {
+                    $this->entry('c', $path, $about, ''); // leads back to a directory that holds it
+                }
+                return true;
+            }
+        }
+        $target = @stat($full);
+        if ($target === false) {
+            return true;
+        }
+        $directory = ($target['mode'] & 0170000) === 0040000;
+        if (!$sent) {
+            $this->entry($directory ? 'D' : 'F', $path, $target, '');
+        }
+        if ($this->due()) {
+            return false;
+        }
+        return $directory ? $this->walk($full, $path, $after, array_merge($above, [$real])) : true;
+    }
+
+    /** @param array<int|string, int> $about */
+    private function entry(string $type, string $path, array $about, string $target): void
+    {
+        $this->records .= $type . pack('nJJNN', ($about['mode'] ?? 0) & 07777, $about['size'] ?? 0, max(0, $about['mtime'] ?? 0), strlen($path), strlen($target)) . $path . $target;
+        $this->last = $path;
+        if (strlen($this->records) >= 131072) {
+            $this->flush();
+        }
+    }
+
+    private function due(): bool
+    {
+        return $this->budget->spent();
+    }
+
+    private function flush(): void
+    {
+        if ($this->records !== '') {
+            $this->answer->frame('I', $this->records);
+            $this->records = '';
+        }
+    }
+}
+
+/** Verb `read`: many small files or parts of big ones, each part with the size and time its file had. */
+final class Read
+{
+    const OK = 0;
+    const GONE = 1;
+    const UNREADABLE = 2;
+
+    /** @var Answer */
+    private $answer;
+    /** @var int */
+    private $frame;
+    /** @var string */
+    private $held = '';
+
+    /** @param array<string, mixed> $asked */
+    public static function answer(Site $site, Answer $answer, Budget $budget, array $asked): void
+    {
+        $self = new self();
+        $self->answer = $answer;
+        $self->frame = $budget->frame;
+        $roots = $site->roots();
+        $root = $roots[$asked['root'] ?? ''] ?? null;
+        if ($root === null) {
+            throw new Failure('BAD_REQUEST', 'no such root', 400);
+        }
+        $next = null;
+        foreach ($asked['files'] as $i => $file) {
+            $path = (string) base64_decode($file[0]);
+            if ($path === '' || strpos("/$path/", '/../') !== false || strpos($path, "\0") !== false) {
+                throw new Failure('BAD_REQUEST', 'a path leaves its root', 400);
+            }
+            $offset = $self->file($i, $root . '/' . $path, (int) $file[1], $budget);
+            if ($offset !== null || $budget->spent()) {
+                $next = $offset !== null ? [$i, $offset] : [$i + 1, 0];
+                break;
+            }
+        }
+        $self->flush();
+        $answer->json('E', ['next' => $next]);
+    }
+
+    /** Sends one file from an offset; the offset to go on from if time ran out, else null. */
+    private function file(int $index, string $full, int $offset, Budget $budget): ?int
+    {
+        clearstatcache(true, $full);
+        $file = @is_file($full) ? @fopen($full, 'rb') : false;
+        if ($file === false) {
+            $this->record($index, @file_exists($full) ? self::UNREADABLE : self::GONE, true, 0, 0, 0, '');
+            return null;
+        }
+        $about = fstat($file);
+        if ($offset > 0) {
+            fseek($file, $offset);
+        }
+        stream_set_read_buffer($file, 0);
+        do {
+            $want = (int) min($this->frame, max(0, $about['size'] - $offset));
+            $data = $want > 0 ? (string) stream_get_contents($file, $want) : '';
+            $last = strlen($data) < $want || $offset + strlen($data) >= $about['size'];
+            $this->record($index, self::OK, $last, $about['size'], $about['mtime'], $offset, $data);
+            $offset += strlen($data);
+        } while (!$last && !$budget->spent());
+        fclose($file);
+        return $last ? null : $offset;
+    }
+
+    private function record(int $index, int $status, bool $last, int $size, int $time, int $offset, string $data): void
+    {
+        $this->held .= pack('NCCJJJN', $index, $status, $last ? 1 : 0, $size, max(0, $time), $offset, strlen($data)) . $data;
+        if (strlen($this->held) >= 262144) {
+            $this->flush();
+        }
+    }
+
+    private function flush(): void
+    {
+        if ($this->held !== '') {
+            $this->answer->frame('F', $this->held);
+            $this->held = '';
+        }
+    }
+}
+
+/** Verb `schema`: definitions, columns and keys of tables. */
+final class Schema
+{
+    /** @param array<string, mixed> $asked */
+    public static function answer(Database $db, Answer $answer, Budget $budget, array $asked): void
+    {
+        $done = 0;
+        foreach ($asked['tables'] as $encoded) {
+            if ($done > 0 && $budget->spent()) {
+                break;
+            }
+            $answer->json('J', self::table($db, (string) base64_decode($encoded)) + ['name' => $encoded]);
+            $done++;
+        }
+        $answer->json('E', ['done' => $done]);
+    }
+
+    /** @return array<string, mixed> */
+    private static function table(Database $db, string $table): array
+    {
+        $create = $db->rows('SHOW CREATE TABLE ' . Database::name($table))[0][1];
+        $columns = [];
+        $what = 'COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, IS_NULLABLE, EXTRA';
+        $where = 'TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ' . $db->text($table);
+        foreach ($db->rows("SELECT $what FROM information_schema.COLUMNS WHERE $where ORDER BY ORDINAL_POSITION") as $row) {
+            $columns[] = ['name' => base64_encode($row[0]), 'data' => strtolower($row[1]), 'type' => base64_encode($row[2]), 'charset' => $row[3], 'null' => $row[4] === 'YES', 'extra' => strtoupper((string) $row[5])];
+        }
+        $keys = [];
+        foreach ($db->rows('SHOW INDEX FROM ' . Database::name($table)) as $row) {
+            if ($row[1] === '0') {
+                $keys[$row[2]][(int) $row[3] - 1] = ['name' => base64_encode((string) $row[4]), 'part' => $row[7] !== null, 'null' => $row[9] === 'YES'];
+            }
+        }
+        $named = [];
+        foreach ($keys as $name => $parts) {
+            ksort($parts);
+            $named[] = ['name' => base64_encode((string) $name), 'primary' => (string) $name === 'PRIMARY', 'parts' => array_values($parts)];
+        }
+        return ['create' => base64_encode($create), 'columns' => $columns, 'keys' => $named];
+    }
+}
+
+/** Verb `rows`: tables from a key on, in frames of lengths and bytes, all of one request in one snapshot. */
+final class Rows
+{
+    const NOTHING = 0xFFFFFFFF;
+    /** @var Database */
+    private $db;
+    /** @var Answer */
+    private $answer;
+    /** @var Budget */
+    private $budget;
+
+    /** @param array<string, mixed> $asked */
+    public static function answer(Database $db, Answer $answer, Budget $budget, array $asked): void
+    {
+        $self = new self();
+        $self->db = $db;
+        $self->answer = $answer;
+        $self->budget = $budget;
+        $db->snapshot();
+        foreach ($asked['tables'] as $i => $table) {
+            if (!$self->table($i, $table)) {
+                $answer->json('E', ['done' => false]);
+                return;
+            }
+        }
+        $answer->json('E', ['done' => true]);
+    }
+
+    /** Sends one table; false when time ran out before its end. @param array<string, mixed> $table */
+    private function table(int $index, array $table): bool
+    {
+        $name = Database::name((string) base64_decode($table['name']));
+        $columns = implode(',', array_map([self::class, 'expression'], $table['columns']));
+        $keys = $table['key'] ?? [];
+        $cursor = isset($table['after']) ? array_map('base64_decode', $table['after']) : null;
+        $offset = (int) ($table['offset'] ?? 0);
+        $step = (int) max(1, min(4096, $this->budget->frame / max(1, (int) ($table['average'] ?? 256))));
+        $places = array_map('intval', $table['places'] ?? []);
+        while (true) {
+            $sql = "SELECT $columns FROM $name" . ($keys && $cursor !== null ? ' WHERE ' . self::beyond($keys, $cursor) : '')
+                . ($keys ? ' ORDER BY ' . implode(',', array_map([self::class, 'column'], $keys)) . " LIMIT $step" : " LIMIT $offset, $step");
+            [$rows, $bytes] = $this->part($index, $sql, count($table['columns']), $places, $cursor, $offset, $step);
+            if ($rows < $step) {
+                return true;
+            }
+            $offset += $keys ? 0 : $rows;
+            $step = (int) max(1, min(8192, $this->budget->frame / max(1, $bytes / $rows), $step * 4));
+            if ($this->budget->spent()) {
+                return false;
+            }
+        }
+    }
+
+    /**
+     * Runs one query, row by row, and sends its rows in frames of bounded size.
+     *
+     * @param int[] $places where the key's columns are among the selected ones
+     * @param string[]|null $cursor moved to the last row
+     * @return array{0: int, 1: int} rows and bytes
+     */
+    private function part(int $index, string $sql, int $width, array $places, ?array &$cursor, int $offset, int $step): array
+    {
+        $result = $this->db->query($sql, MYSQLI_USE_RESULT);
+        $rows = $total = $count = 0;
+        $lengths = [];
+        $data = '';
+        $row = null;
+        while (($next = $result->fetch_row()) !== null && $next !== false) {
+            $row = $next;
+            foreach ($row as $value) {
+                $lengths[] = $value === null ? self::NOTHING : strlen($value);
+            }
+            $data .= implode('', $row);
+            $count++;
+            $rows++;
+            if (strlen($data) + 4 * count($lengths) >= $this->budget->frame) {
+                $total += strlen($data);
+                $cursor = self::place($row, $places, $cursor);
+                $this->send($index, false, $count, $width, $cursor, $offset + $rows, $lengths, $data);
+                $lengths = [];
+                $data = '';
+                $count = 0;
+            }
+        }
+        $error = $this->db->link->errno;
+        $result->free();
+        if ($error !== 0) {
+            throw new Failure(in_array($error, [2006, 2013], true) ? 'DATABASE_DOWN' : 'QUERY_FAILED', "error $error while reading rows");
+        }
+        $total += strlen($data);
+        if ($row !== null) {
+            $cursor = self::place($row, $places, $cursor);
+        }
+        $this->send($index, $rows < $step, $count, $width, $cursor, $offset + $rows, $lengths, $data);
+        return [$rows, $total];
+    }
+
+    /** @param array<int, string|null> $row @param int[] $places @param string[]|null $cursor @return string[]|null */
+    private static function place(array $row, array $places, ?array $cursor): ?array
+    {
+        $found = [];
+        foreach ($places as $place) {
+            $found[] = (string) $row[$place];
+        }
+        return $places ? $found : $cursor;
+    }
+
+    /** @param string[]|null $cursor @param int[] $lengths */
+    private function send(int $index, bool $last, int $count, int $width, ?array $cursor, int $offset, array $lengths, string $data): void
+    {
+        $packed = '';
+        foreach ($cursor ?? [] as $value) {
+            $packed .= pack('N', strlen($value)) . $value;
+        }
+        $head = pack('NCNNJnN', $index, $last ? 1 : 0, $count, $width, $offset, count($cursor ?? []), strlen($packed));
+        $this->answer->frame('R', $head . $packed . ($lengths ? pack('N*', ...$lengths) : '') . $data);
+    }
+
+    /** @param array{0: string, 1: string} $column name and how to read it */
+    private static function expression(array $column): string
+    {
+        $name = Database::name((string) base64_decode($column[0]));
+        // A FLOAT is printed with six digits; as a DOUBLE it is printed exactly. A BIT is a number only when asked for one.
+        return ['float' => "$name+0e0", 'bit' => "$name+0"][$column[1]] ?? $name;
+    }
+
+    /** @param array{0: string, 1: string} $key */
+    private static function column(array $key): string
+    {
+        return Database::name((string) base64_decode($key[0]));
+    }
+
+    /**
+     * (a, b) > (x, y) in the form an index range is found for.
+     *
+     * @param array<int, array{0: string, 1: string}> $keys name and kind: int, binary, ascii, or a character set's name
+     * @param string[] $values
+     */
+    private static function beyond(array $keys, array $values): string
+    {
+        $name = self::column($keys[0]);
+        $value = self::literal($keys[0][1], $values[0]);
+        if (count($keys) === 1) {
+            return "$name > $value";
+        }
+        return "$name >= $value AND ($name > $value OR (" . self::beyond(array_slice($keys, 1), array_slice($values, 1)) . '))';
+    }
+
+    private static function literal(string $kind, string $value): string
+    {
+        if ($kind === 'int') {
+            if (!preg_match('/^-?\d+$/', $value)) {
+                throw new Failure('BAD_REQUEST', 'a cursor is not a number', 400);
+            }
+            return $value;
+        }
+        if ($kind === 'ascii') {
+            return "'" . preg_replace('/[^0-9 .:\-]/', '', $value) . "'"; // dates, times, decimals
+        }
+        if ($value === '') {
+            return "''";
+        }
+        // Compared in the column's own collation, the one ORDER BY uses.
+        return ($kind === 'binary' ? '' : '_' . preg_replace('/[^a-z0-9]/', '', $kind) . ' ') . "x'" . bin2hex($value) . "'";
+    }
+}
+
+/** One request: prove it, lock, work, end. */
+final class Request
+{
+    const KEY = '@@WPCLONE_KEY@@';
+    const EXPIRES = '@@WPCLONE_EXPIRES@@';
+    const LARGEST = 8388608;
+
+    public static function serve(): void
+    {
+        error_reporting(0);
+        ini_set('display_errors', '0');
+        ini_set('zlib.output_compression', '0');
+        ini_set('mysqli.reconnect', '0');
+        if (function_exists('apache_setenv')) {
+            @apache_setenv('no-gzip', '1');
+        }
+        if (($_SERVER['REQUEST_METHOD'] ?? '') !== 'POST') {
+            http_response_code(404);
+            return;
+        }
+        $key = (string) @hex2bin(self::KEY);
+        $answer = new Answer($key);
+        $finished = false;
+        register_shutdown_function(function () use ($answer, &$finished): void {
+            if (!$finished) {
+                $error = error_get_last();
+                $answer->fail('CRASHED', 'PHP stopped: ' . substr((string) preg_replace('/ in \/.*/s', '', $error['message'] ?? 'exit in wp-config.php'), 0, 200), 500);
+            }
+        });
+        try {
+            self::work($key, $answer);
+        } catch (Failure $failure) {
+            $answer->fail($failure->reason, $failure->getMessage(), $failure->status);
+        } catch (\Throwable $error) {
+            $answer->fail('CRASHED', get_class($error) . ': ' . substr($error->getMessage(), 0, 200) . ' at line ' . $error->getLine(), 500);
+        }
+        $finished = true;
+    }
+
+    private static function work(string $key, Answer $answer): void
+    {
+        if (strlen($key) < 16) {
+            throw new Failure('BAD_SIGNATURE', 'this agent has no key', 401);
+        }
+        [$asked, $time, $nonce] = self::proved($key, $answer);
+        $state = new State($key);
+        $state->lock();
+        $state->once($nonce, $time);
+        if (self::EXPIRES > 0 && time() > (int) self::EXPIRES) {
+            $state->remove();
+            throw new Failure('EXPIRED', 'this agent has expired and removed itself', 410);
+        }
+        $budget = new Budget((float) ($asked['seconds'] ?? 0));
+        if ($asked['verb'] === 'remove') {
+            $state->remove();
+            clearstatcache();
+            $answer->json('E', ['gone' => !file_exists(__FILE__)]);
+            return;
+        }
+        self::dispatch((string) $asked['verb'], $asked, $state, $answer, $budget);
+    }
+
+    /** @param array<string, mixed> $asked */
+    private static function dispatch(string $verb, array $asked, State $state, Answer $answer, Budget $budget): void
+    {
+        if ($verb === 'hello') {
+            $answer->json('E', ['agent' => 2]);
+            return;
+        }
+        $site = new Site();
+        if ($verb === 'describe') {
+            Describe::answer($site, new Database($site), $answer);
+        } elseif ($verb === 'index') {
+            Index::answer($site, $state, $answer, $budget, $asked);
+        } elseif ($verb === 'read') {
+            Read::answer($site, $answer, $budget, $asked);
+        } elseif ($verb === 'schema') {
+            Schema::answer(new Database($site), $answer, $budget, $asked);
+        } elseif ($verb === 'rows') {
+            Rows::answer(new Database($site), $answer, $budget, $asked);
+        } else {
+            throw new Failure('BAD_REQUEST', 'unknown verb', 400);
+        }
+    }
+
+    /**
+     * The request if its signature, time and form are right. Nothing is read or written before that.
+     *
+     * @return array{0: array<string, mixed>, 1: int, 2: string}
+     */
+    private static function proved(string $key, Answer $answer): array
+    {
+        $envelope = json_decode((string) file_get_contents('php://input', false, null, 0, self::LARGEST), true);
+        foreach (['time', 'nonce', 'signature', 'body'] as $field) {
+            if (!isset($envelope[$field]) || !is_string($envelope[$field])) {
+                throw new Failure('BAD_SIGNATURE', 'the request is not signed', 401);
+            }
+        }
+        $body = (string) base64_decode($envelope['body'], true);
+        $signed = implode("\n", ['POST', basename(__FILE__), hash('sha256', $body), $envelope['time'], $envelope['nonce']]);
+        if (!hash_equals(hash_hmac('sha256', $signed, $key), $envelope['signature']) || !preg_match('/^[0-9a-f]{32}$/', $envelope['nonce'])) {
+            throw new Failure('BAD_SIGNATURE', 'the signature is wrong', 401);
+        }
+        $answer->about($envelope['nonce']);
+        if (abs(time() - (int) $envelope['time']) > State::WINDOW) {
+            throw new Failure('CLOCK', 'the request is too old or too new', 403);
+        }
+        $asked = json_decode($body, true);
+        if (!is_array($asked) || !isset($asked['verb'])) {
+            throw new Failure('BAD_REQUEST', 'the request has no verb', 400);
+        }
+        return [$asked, (int) $envelope['time'], $envelope['nonce']];
+    }
+}
+
+Request::serve();

@@ -1,0 +1,342 @@
+"""Asks the agent of one site: typed questions, proved answers, patience with a slow or busy host.
+
+Streams resume by themselves: after a broken connection the question is asked again from the last thing received, so a caller sees
+each entry, part and row of one call once and in order. Requests are made one at a time; the agent refuses a second one anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+import aiohttp
+from yarl import URL
+
+from wpclone.wordpress.agent import wire
+from wpclone.wordpress.agent.wire import Entry, Frame, Part, RowsFrame
+from wpclone.wordpress.errors import Reason, SiteError
+from wpclone.wordpress.session import SiteSession, same_host
+
+_FRAME_SECONDS = 90.0
+_ANSWER_SECONDS = 60.0
+#: A page's worth of noise (a BOM, a notice) may come before an answer; more than this is a page, not an answer.
+_MOST_NOISE = 4096
+_FAILURES = 5
+_BUSY_SECONDS = 60.0
+_LONGEST_PAUSE = 20.0
+
+# Headers by which firewalls in front of sites are known: Cloudflare, Sucuri, Imperva.
+_FIREWALLS = {"cf-ray", "x-sucuri-id", "x-iinfo"}
+
+_REASONS = {
+    "BAD_SIGNATURE": Reason.AGENT_REFUSED,
+    "REPLAYED": Reason.SOURCE_DAMAGED_ANSWER,
+    "CLOCK": Reason.AGENT_CLOCK,
+    "EXPIRED": Reason.AGENT_EXPIRED,
+    "BUSY": Reason.SOURCE_BUSY,
+    "STATE": Reason.AGENT_BLOCKED,
+    "NOT_WORDPRESS": Reason.NOT_WORDPRESS,
+    "CONFIG_FAILED": Reason.NOT_WORDPRESS,
+    "DATABASE_DOWN": Reason.SOURCE_DATABASE_DOWN,
+    "QUERY_FAILED": Reason.SOURCE_QUERY_FAILED,
+    "CRASHED": Reason.SOURCE_BROKEN,
+}
+
+
+@dataclass(frozen=True)
+class AgentAddress:
+    """Where an agent answers and the key it answers to. The URL may hold `user:password@` for HTTP Basic."""
+
+    url: str
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A table to read rows of. `columns`: (name, `plain` | `float` | `bit`). `key`: (name, kind) of a unique key's columns,
+    empty for none; `places`: where they are among the columns. `after` resumes behind a key, `offset` behind a number of rows."""
+
+    name: bytes
+    columns: tuple[tuple[bytes, str], ...]
+    key: tuple[tuple[bytes, str], ...]
+    places: tuple[int, ...]
+    average: int = 256
+    after: tuple[bytes, ...] | None = None
+    offset: int = 0
+
+    def json(self) -> dict[str, object]:
+        """The table as the protocol asks for it."""
+        asked: dict[str, object] = {
+            "name": wire.encoded(self.name),
+            "columns": [[wire.encoded(name), how] for name, how in self.columns],
+            "key": [[wire.encoded(name), kind] for name, kind in self.key],
+            "places": list(self.places),
+            "average": self.average,
+            "offset": self.offset,
+        }
+        return asked if self.after is None else {**asked, "after": [wire.encoded(value) for value in self.after]}
+
+
+class _Patience:
+    """How long to go on asking: a number of failures in a row, and a longer time for a host that only says it is busy."""
+
+    def __init__(self, session: SiteSession) -> None:
+        self._session = session
+        self._failures = 0
+        self._busy_until: float | None = None
+
+    def progress(self) -> None:
+        """Something new arrived."""
+        self._failures, self._busy_until = 0, None
+
+    async def after(self, error: SiteError) -> None:
+        """Pause before the next try, or raise the error when patience is at its end."""
+        if not error.transient:
+            raise error
+        now = self._session.clock()
+        if error.reason is Reason.SOURCE_BUSY:
+            self._busy_until = self._busy_until or now + _BUSY_SECONDS
+            if now > self._busy_until:
+                raise error
+        else:
+            self._failures += 1
+            if self._failures > _FAILURES:
+                raise error
+        pause = min(_LONGEST_PAUSE, 0.25 * 2 ** min(self._failures, 8)) * self._session.chance.uniform(0.6, 1.0)
+        await asyncio.sleep(max(pause, min(error.retry_after or 0.0, _LONGEST_PAUSE)))
+
+
+class AgentClient:
+    """Questions to one agent. Every method raises SiteError; those that stream must be read to the end or closed."""
+
+    def __init__(self, session: SiteSession, address: AgentAddress) -> None:
+        self.address = address
+        self._session = session
+        self._url = URL(address.url)
+        self._clock_off = 0
+
+    async def hello(self) -> None:
+        """Ask whether the agent answers to this key; no patience: the caller knows what to try next."""
+        async with aclosing(self._ask({"verb": "hello"})) as frames:
+            _ = [frame async for frame in frames]  # the proof is that the answer ends well
+
+    async def describe(self) -> dict[str, object]:
+        """What the site is made of, as agent.php's `Describe` says it."""
+        patience = _Patience(self._session)
+        while True:
+            try:
+                async with aclosing(self._ask({"verb": "describe"})) as frames:
+                    found = [frame.json() async for frame in frames if frame.kind == "J"]
+                return found[0] if found else {}
+            except SiteError as error:
+                await patience.after(error)
+
+    async def schema(self, tables: Sequence[bytes]) -> list[dict[str, object]]:
+        """Definition, columns and keys of each table, in order."""
+        patience, found = _Patience(self._session), list[dict[str, object]]()
+        while len(found) < len(tables):
+            try:
+                wanted = [wire.encoded(name) for name in tables[len(found) :]]
+                async with aclosing(self._ask({"verb": "schema", "tables": wanted})) as frames:
+                    async for frame in frames:
+                        if frame.kind == "J":
+                            found.append(frame.json())
+                            patience.progress()
+            except SiteError as error:
+                await patience.after(error)
+        return found
+
+    async def index(self, root: str, *, skip: Sequence[bytes] = (), after: bytes = b"") -> AsyncGenerator[list[Entry], None]:
+        """Everything below a root, in an order that `after` (a path) resumes; the paths in `skip` are left out with all below."""
+        patience = _Patience(self._session)
+        question: dict[str, object] = {"verb": "index", "root": root, "skip": [wire.encoded(path) for path in skip]}
+        while True:
+            try:
+                async with aclosing(self._ask({**question, "after": wire.encoded(after)})) as frames:
+                    async for frame in frames:
+                        if frame.kind == "I":
+                            found = list(wire.entries(frame.payload))
+                            after = found[-1].path
+                            yield found
+                            patience.progress()
+                        elif frame.kind == "E" and frame.json().get("done"):
+                            return
+            except SiteError as error:
+                await patience.after(error)
+
+    async def read(self, root: str, files: Sequence[tuple[bytes, int]]) -> AsyncGenerator[list[Part], None]:
+        """The parts of files below a root, each file from its offset on, in order; `Part.index` is the place in `files`."""
+        patience = _Patience(self._session)
+        first, offset = 0, files[0][1] if files else 0
+        while first < len(files):
+            wanted = [[wire.encoded(path), offset if i == 0 else start] for i, (path, start) in enumerate(files[first:])]
+            base = first
+            try:
+                async with aclosing(self._ask({"verb": "read", "root": root, "files": wanted})) as frames:
+                    async for frame in frames:
+                        if frame.kind != "F":
+                            continue
+                        found = [replace(part, index=part.index + base) for part in wire.parts(frame.payload)]
+                        end = found[-1]
+                        first, offset = (end.index + 1, -1) if end.last else (end.index, end.offset + len(end.data))
+                        if offset < 0 and first < len(files):
+                            offset = files[first][1]
+                        yield found
+                        patience.progress()
+            except SiteError as error:
+                await patience.after(error)
+
+    async def rows(self, tables: Sequence[Asked]) -> AsyncGenerator[tuple[RowsFrame, int], None]:
+        """Rows of the tables in order, with the number of the request they came in: one request is one snapshot."""
+        patience, pending, request = _Patience(self._session), list(tables), 0
+        first = 0
+        while first < len(pending):
+            base = first
+            request += 1
+            try:
+                question: dict[str, object] = {"verb": "rows", "tables": [table.json() for table in pending[first:]]}
+                async with aclosing(self._ask(question)) as frames:
+                    async for frame in frames:
+                        if frame.kind != "R":
+                            continue
+                        found = wire.rows_frame(frame.payload)
+                        found = replace(found, index=found.index + base)
+                        if not first <= found.index < len(pending):
+                            raise wire.Damaged("rows of a table not asked for")
+                        first = found.index + 1 if found.last else found.index
+                        if not found.last:
+                            pending[first] = replace(
+                                pending[first],
+                                after=found.cursor if pending[first].key and found.cursor else None,
+                                offset=found.offset,
+                            )
+                        yield found, request
+                        patience.progress()
+            except SiteError as error:
+                await patience.after(error)
+            except wire.Damaged as error:
+                await patience.after(SiteError(Reason.SOURCE_DAMAGED_ANSWER, detail=str(error)))
+
+    async def remove(self) -> bool:
+        """Have the agent delete itself; False when its file could not be deleted. An agent already gone is
+        SiteError(AGENT_BLOCKED)."""
+        patience = _Patience(self._session)
+        while True:
+            try:
+                async with aclosing(self._ask({"verb": "remove"})) as frames:
+                    ends = [frame.json() async for frame in frames if frame.kind == "E"]
+                return bool(ends and ends[0].get("gone"))
+            except SiteError as error:
+                await patience.after(error)
+
+    async def _ask(self, question: dict[str, object]) -> AsyncGenerator[Frame, None]:
+        """One request and its proved frames; the last is E. Follows one redirect within the host, adopts the site's clock
+        once."""
+        for attempt in range(3):
+            nonce = self._session.chance.getrandbits(128).to_bytes(16, "big").hex()
+            now = int(self._session.clock()) + self._clock_off
+            body = wire.request_body(question, key=self.address.key, name=self._url.name, time=now, nonce=nonce)
+            async with self._session.request(
+                "POST", self._url, data=body, headers={"Content-Type": "application/json"}
+            ) as response:
+                location = response.headers.get("Location")
+                if response.status in (301, 302, 307, 308) and location and attempt < 2:
+                    moved = same_host(self._url, location)
+                    if moved.name == self._url.name:
+                        self._url = moved  # http → https: a redirected POST would arrive as a GET, so it is sent anew
+                        continue
+                await _begin(response, self._url.host or "")
+                async with aclosing(_frames(response, self.address.key, nonce)) as frames:
+                    async for frame in frames:
+                        if frame.kind != "X":
+                            yield frame
+                            continue
+                        if not self._adopts_clock(frame, attempt):
+                            raise _failure(frame)
+                        break
+                    else:
+                        return
+        raise SiteError(Reason.AGENT_CLOCK)
+
+    def _adopts_clock(self, frame: Frame, attempt: int) -> bool:
+        """A proved complaint about the time says what time it is there."""
+        said = frame.json()
+        if said.get("reason") != "CLOCK" or attempt > 0 or not isinstance(said.get("time"), int):
+            return False
+        self._clock_off = int(str(said["time"])) - int(self._session.clock())
+        return True
+
+
+async def _begin(response: aiohttp.ClientResponse, host: str) -> None:
+    """Read up to the magic word, or say why there is none."""
+    seen = bytearray()
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            while len(seen) < _MOST_NOISE + len(wire.MAGIC):
+                byte = await response.content.read(1)
+                if not byte:
+                    break
+                seen += byte
+                if seen.endswith(wire.MAGIC):
+                    return
+    except TimeoutError:
+        raise SiteError(Reason.SOURCE_BUSY, "The agent took more than 60 s to begin its answer.", host=host) from None
+    raise _no_agent(response, host)
+
+
+def _no_agent(response: aiohttp.ClientResponse, host: str) -> SiteError:
+    """Why an answer is not an agent's."""
+    status = response.status
+    known = {401: Reason.SOURCE_BASIC_AUTH} if "WWW-Authenticate" in response.headers else {}
+    known |= dict.fromkeys((408, 425, 429, 503, 504), Reason.SOURCE_BUSY)
+    reason, message = known.get(status, Reason.SOURCE_BROKEN if status >= 500 else Reason.AGENT_BLOCKED), ""
+    if status in (404, 410):
+        message = "There is no agent at this URL; install it (`wpclone agent zip`) and give its URL."
+    elif status in (403, 406) and _FIREWALLS & {name.lower() for name in response.headers}:
+        reason = Reason.SOURCE_WAF
+    pause = response.headers.get("Retry-After", "")
+    return SiteError(reason, message, retry_after=float(pause) if pause.isdigit() else None, host=host, status=str(status))
+
+
+async def _frames(response: aiohttp.ClientResponse, key: bytes, nonce: str) -> AsyncGenerator[Frame, None]:
+    """The frames of an answer, each proved before it is given out; an answer that is cut or altered is SOURCE_DAMAGED_ANSWER."""
+    sequence, content = 0, response.content
+    while True:
+        try:
+            async with asyncio.timeout(_FRAME_SECONDS):
+                kind, length = wire.HEADER.unpack(await content.readexactly(wire.HEADER.size))
+                if length > wire.MOST_FRAME_BYTES:
+                    raise SiteError(Reason.SOURCE_DAMAGED_ANSWER)
+                payload = await content.readexactly(length)
+                code = await content.readexactly(wire.CODE_BYTES)
+        except asyncio.IncompleteReadError:
+            raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, "The agent's answer was cut off.") from None
+        except TimeoutError:
+            raise SiteError(Reason.SOURCE_BUSY, "The agent stopped in the middle of an answer.") from None
+        # A refusal before the signature was found good is proved with no nonce.
+        good = {wire.frame_code(key, said, sequence, kind, payload) for said in ((nonce, "") if kind == b"X" else (nonce,))}
+        if code not in good:
+            raise _unproved(kind, payload)
+        sequence += 1
+        frame = Frame(kind.decode("ascii"), payload)
+        yield frame
+        if frame.kind in "EX":
+            return
+
+
+def _unproved(kind: bytes, payload: bytes) -> SiteError:
+    """A wrong code: another key on the other side when it refuses ours, else damage on the way."""
+    if kind == b"X" and b'"BAD_SIGNATURE"' in payload:
+        return SiteError(Reason.AGENT_REFUSED)
+    return SiteError(Reason.SOURCE_DAMAGED_ANSWER)
+
+
+def _failure(frame: Frame) -> SiteError:
+    """What the agent says is wrong, in our words with its detail."""
+    said = frame.json()
+    code, detail = str(said.get("reason", "")), str(said.get("message", ""))
+    reason = _REASONS.get(code, Reason.SOURCE_BROKEN)
+    transient = {"REPLAYED": True, "BAD_REQUEST": False}.get(code)
+    return SiteError(reason, transient=transient, retry_after=1.0 if code == "BUSY" else None, agent=code, detail=detail)

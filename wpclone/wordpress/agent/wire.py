@@ -1,0 +1,194 @@
+"""The protocol between the client and agent.php: signed requests, answers in frames that prove themselves.
+
+Request: POST, a JSON object of strings: `time` (epoch seconds), `nonce` (32 hex digits, never used twice), `body` (base64 of
+a JSON object with a `verb`) and `signature`, the hex HMAC-SHA256 of `POST`, the file's name, the SHA-256 of the body, time
+and nonce, joined by newlines. JSON and base64 because firewalls let both pass; the file's name instead of the path because
+proxies change paths.
+
+Answer: `MAGIC`, then frames: type (1 byte), length (4, big endian), payload, code (16). The code is the start of
+HMAC-SHA256(key, nonce + number of the frame (4) + type + SHA-256(payload)): an answer cannot be forged, replayed, reordered
+or cut unnoticed, because the last frame is `E` (end) or `X` (failure).
+
+Frames: `J` a JSON object, `I` index records, `F` file parts, `R` rows, `E` the end (JSON), `X` a failure (JSON reason and
+message).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+MAGIC = b"\x89WPCLONE2\r\n"
+HEADER = struct.Struct(">cI")
+CODE_BYTES = 16
+#: No honest frame is larger, unless it holds one huge row; MySQL's own largest packet is 1 GiB.
+MOST_FRAME_BYTES = 1 << 30
+
+_INDEX = struct.Struct(">cHQQII")
+_PART = struct.Struct(">IBBQQQI")
+_ROWS = struct.Struct(">IBIIQHI")
+_NOTHING = 0xFFFFFFFF
+
+
+class Damaged(ValueError):
+    """A frame that no honest agent sends."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One proved frame."""
+
+    kind: str
+    payload: bytes
+
+    def json(self) -> dict[str, object]:
+        """The payload of a J, E or X frame; raises Damaged."""
+        try:
+            value = json.loads(self.payload)
+        except ValueError:
+            raise Damaged("a frame is not JSON") from None
+        if isinstance(value, list) and not value:  # PHP's empty object
+            return {}
+        if not isinstance(value, dict):
+            raise Damaged("a frame is not a JSON object")
+        return value
+
+
+def request_body(body: Mapping[str, object], *, key: bytes, name: str, time: int, nonce: str) -> bytes:
+    """The signed request that asks `body` of the agent whose file is called `name`."""
+    asked = json.dumps(body, separators=(",", ":")).encode()
+    signed = "\n".join(["POST", name, hashlib.sha256(asked).hexdigest(), str(time), nonce])
+    signature = hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()
+    return json.dumps(
+        {"time": str(time), "nonce": nonce, "body": base64.b64encode(asked).decode(), "signature": signature},
+        separators=(",", ":"),
+    ).encode()
+
+
+def frame_code(key: bytes, nonce: str, sequence: int, kind: bytes, payload: bytes) -> bytes:
+    """What proves one frame of an answer."""
+    said = nonce.encode() + struct.pack(">I", sequence) + kind + hashlib.sha256(payload).digest()
+    return hmac.digest(key, said, "sha256")[:CODE_BYTES]
+
+
+def encoded(raw: bytes) -> str:
+    """Bytes as the protocol's JSON holds them."""
+    return base64.b64encode(raw).decode()
+
+
+def decoded(value: object) -> bytes:
+    """The bytes of a JSON string made by `encoded`; raises Damaged."""
+    if not isinstance(value, str):
+        raise Damaged("base64 expected")
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError:
+        raise Damaged("base64 expected") from None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name below a root. `kind`: f file, d directory, l link inside the root, F and D file and directory a link leads out to,
+    x dead link, c link in a circle, o other (socket, device), u unreadable directory. `target`: of l, relative to the root."""
+
+    kind: str
+    path: bytes
+    size: int
+    mtime: int
+    mode: int
+    target: bytes
+
+
+def entries(payload: bytes) -> Iterator[Entry]:
+    """The records of an I frame."""
+    at = 0
+    try:
+        while at < len(payload):
+            kind, mode, size, mtime, path_length, target_length = _INDEX.unpack_from(payload, at)
+            at += _INDEX.size
+            path, target = payload[at : at + path_length], payload[at + path_length : at + path_length + target_length]
+            at += path_length + target_length
+            if at > len(payload):
+                raise Damaged("an index record is cut")
+            yield Entry(kind.decode("ascii"), path, size, mtime, mode, target)
+    except (struct.error, UnicodeDecodeError):
+        raise Damaged("an index record is cut") from None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the file asked for as number `index`. `status`: 0 fine, 1 gone, 2 unreadable. `last`: the file ends with it."""
+
+    index: int
+    status: int
+    last: bool
+    size: int
+    mtime: int
+    offset: int
+    data: memoryview
+
+
+def parts(payload: bytes) -> Iterator[Part]:
+    """The records of an F frame; their data are views of the payload."""
+    view, at = memoryview(payload), 0
+    try:
+        while at < len(payload):
+            index, status, last, size, mtime, offset, length = _PART.unpack_from(payload, at)
+            at += _PART.size
+            data = view[at : at + length]
+            at += length
+            if at > len(payload):
+                raise Damaged("a file part is cut")
+            yield Part(index, status, bool(last), size, mtime, offset, data)
+    except struct.error:
+        raise Damaged("a file part is cut") from None
+
+
+@dataclass(frozen=True)
+class RowsFrame:
+    """Rows of the table asked for as number `index`: values row by row, None for NULL, and the cursor to go on after them."""
+
+    index: int
+    last: bool
+    rows: int
+    width: int
+    offset: int
+    cursor: tuple[bytes, ...]
+    values: list[bytes | None]
+    size: int
+
+
+def rows_frame(payload: bytes) -> RowsFrame:
+    """An R frame; raises Damaged."""
+    try:
+        index, last, count, width, offset, cursors, cursor_bytes = _ROWS.unpack_from(payload, 0)
+        at = _ROWS.size
+        end = at + cursor_bytes
+        cursor = []
+        for _ in range(cursors):
+            (length,) = struct.unpack_from(">I", payload, at)
+            cursor.append(payload[at + 4 : at + 4 + length])
+            at += 4 + length
+        if at != end:
+            raise Damaged("a cursor is cut")
+        lengths = struct.unpack_from(f">{count * width}I", payload, at)
+    except struct.error:
+        raise Damaged("a row frame is cut") from None
+    at += 4 * len(lengths)
+    size = len(payload) - at
+    values: list[bytes | None] = []
+    add = values.append
+    for length in lengths:
+        if length == _NOTHING:
+            add(None)
+        else:
+            add(payload[at : at + length])
+            at += length
+    if at != len(payload):
+        raise Damaged("a row frame is cut")
+    return RowsFrame(index, bool(last), count, width, offset, tuple(cursor), values, size)

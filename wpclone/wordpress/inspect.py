@@ -1,0 +1,223 @@
+"""What a source site is, before anything is created: the report a preflight judges and later steps copy by."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from wpclone.wordpress.agent.client import AgentClient
+from wpclone.wordpress.agent.wire import Damaged, decoded
+from wpclone.wordpress.constants import Withheld, judge
+from wpclone.wordpress.errors import Reason, SiteError
+from wpclone.wordpress.file_rules import DROP_INS, LeftOut, file_left_out, shown
+from wpclone.wordpress.ownership import own_tables
+from wpclone.wordpress.roots import Root, roots_to_copy
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """A table of the site's own. `rows` is the server's estimate, `bytes` its data without indexes."""
+
+    name: str
+    rows: int
+    bytes: int
+    engine: str
+    average: int
+
+
+@dataclass(frozen=True)
+class SiteReport:
+    """What a source site is. Strings that are not UTF-8 at the source have their bytes escaped.
+
+    `constants` are the source's, for the generated wp-config to judge; those that look like credentials have the value None
+    there, or are only named in `withheld` (with the reason), so that a report can be kept where secrets may not.
+    """
+
+    home: str
+    siteurl: str
+    title: str
+    abspath: str
+    content_dir: str
+    roots: tuple[Root, ...]
+    table_prefix: str
+    wp_version: str
+    php_version: str
+    db_version: str
+    db_charset: str
+    db_collation: str
+    blog_charset: str
+    permalink_structure: str
+    multisite: bool
+    tables: tuple[TableReport, ...]
+    left_out: tuple[LeftOut, ...]
+    views: tuple[str, ...]
+    triggers: tuple[str, ...]
+    files: int
+    file_bytes: int
+    constants: Mapping[str, Any]
+    withheld: Mapping[str, str]
+    code_in_wp_config: bool
+    code_found: tuple[str, ...]
+    administrators: tuple[str, ...]
+    active_plugins: tuple[str, ...]
+    template: str
+    stylesheet: str
+    drop_ins: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """The estimated number of rows of all own tables."""
+        return sum(table.rows for table in self.tables)
+
+    @property
+    def table_bytes(self) -> int:
+        """The data of all own tables, in bytes."""
+        return sum(table.bytes for table in self.tables)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain objects, for a job's facts."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`, also after a round through JSON text."""
+        made = {field.name: value[field.name] for field in fields(cls)}
+        for name in ("views", "triggers", "code_found", "administrators", "active_plugins", "drop_ins"):
+            made[name] = tuple(made[name])
+        made["tables"] = tuple(TableReport(**table) for table in made["tables"])
+        made["left_out"] = tuple(LeftOut(**item) for item in made["left_out"])
+        made["roots"] = tuple(
+            Root(root["name"], root["path"], root["place"], tuple((here, usual) for here, usual in root["usual"]))
+            for root in made["roots"]
+        )
+        return cls(**made)
+
+
+def refuse_unsupported(report: SiteReport) -> None:
+    """Raise SiteError(MULTISITE_UNSUPPORTED) for a network."""
+    if report.multisite:
+        raise SiteError(Reason.MULTISITE_UNSUPPORTED)
+
+
+async def inspect(agent: AgentClient, *, keep_constants: Collection[str] = ()) -> SiteReport:
+    """Ask the agent what the site is and walk its file index once. `keep_constants` keep their value whatever they look like.
+
+    Raises SiteError: NOT_WORDPRESS, SOURCE_DATABASE_DOWN, AGENT_REFUSED and what any request may raise.
+    """
+    said = await agent.describe()
+    try:
+        return await _report(agent, said, keep_constants)
+    except (Damaged, KeyError, TypeError, ValueError) as error:
+        raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, "The agent described the site in a way that makes no sense.") from error
+
+
+async def _report(agent: AgentClient, said: Mapping[str, Any], keep: Collection[str]) -> SiteReport:
+    options, constants = said["options"], dict(said["constants"] or {})
+    kept, withheld = _without_secrets(constants, keep)
+    if not options.get("siteurl"):
+        raise SiteError(Reason.NOT_WORDPRESS, "The site's options have no siteurl; repair the site's database first.")
+    roots = roots_to_copy({name: decoded(path) for name, path in said["roots"].items()})
+    own, left_out, views = _tables(said["tables"], str(said["prefix"]), constants)
+    files, file_bytes, drop_ins = await _count_files(agent, roots)
+    content = decoded(said["roots"]["content"]) if "content" in said["roots"] else decoded(said["abspath"]) + b"wp-content"
+    return SiteReport(
+        home=_text(constants.get("WP_HOME") or options.get("home") or options["siteurl"]).rstrip("/"),
+        siteurl=_text(constants.get("WP_SITEURL") or options["siteurl"]).rstrip("/"),
+        title=_text(options.get("blogname", "")),
+        abspath=shown(decoded(said["abspath"])),
+        content_dir=shown(content),
+        roots=roots,
+        table_prefix=_text(said["prefix"]),
+        wp_version=_text(said["wp"]["version"]),
+        php_version=_text(said["php"]),
+        db_version=_text(said["database"]["version"]),
+        db_charset=_text(said["database"]["charset"]),
+        db_collation=_text(said["database"]["collation"]),
+        blog_charset=_text(options.get("blog_charset", "UTF-8")),
+        permalink_structure=_text(options.get("permalink_structure", "")),
+        multisite=bool(said["multisite"]),
+        tables=own,
+        left_out=left_out,
+        views=views,
+        triggers=_texts(said["triggers"]),
+        files=files,
+        file_bytes=file_bytes,
+        constants=kept,
+        withheld=withheld,
+        code_in_wp_config=bool(said["code"]),
+        code_found=_texts(said["code"]),
+        administrators=_texts(said["administrators"]),
+        active_plugins=_texts(options.get("active_plugins", [])),
+        template=_text(options.get("template", "")),
+        stylesheet=_text(options.get("stylesheet", "")),
+        drop_ins=drop_ins,
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, (str, int)):
+        raise TypeError("text expected")
+    return str(value)
+
+
+def _texts(values: Sequence[object]) -> tuple[str, ...]:
+    return tuple(_text(value) for value in values)
+
+
+def _without_secrets(constants: Mapping[str, Any], keep: Collection[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The constants without credentials' values, and which they are. Names alone tell wp_config enough; a value that only looks
+    like a credential is withheld here, because nothing could tell from the name later."""
+    kept, withheld = {}, {}
+    for name, value in constants.items():
+        reason = judge(name, value, keep=name in keep)
+        if reason not in (Withheld.CREDENTIAL, Withheld.SET_BY_CLONE):
+            kept[name] = value
+        elif judge(name, None) is None:
+            withheld[name] = str(reason)
+        else:
+            kept[name] = None
+    return kept, withheld
+
+
+def _tables(
+    said: Sequence[Mapping[str, Any]], prefix: str, constants: Mapping[str, Any]
+) -> tuple[tuple[TableReport, ...], tuple[LeftOut, ...], tuple[str, ...]]:
+    """The site's own tables, what else is in the database and why it stays there, and the site's own views."""
+    named = {decoded(table["name"]): table for table in said}
+    shared = [str(constants[name]).encode() for name in ("CUSTOM_USER_TABLE", "CUSTOM_USER_META_TABLE") if name in constants]
+    mine = own_tables(named, prefix.encode(), shared=shared)
+    own, left_out, views = [], [], []
+    for name, table in sorted(named.items()):
+        if name not in mine:
+            left_out.append(LeftOut(shown(name), "not a table of this WordPress"))
+        elif table["type"] != "BASE TABLE":
+            views.append(shown(name))
+            left_out.append(LeftOut(shown(name), f"a {str(table['type']).lower()}; only tables are copied"))
+        elif table["engine"] is None:
+            left_out.append(LeftOut(shown(name), "the source's database cannot open it; repair it there"))
+        else:
+            report = TableReport(
+                name.decode(), int(table["rows"]), int(table["bytes"]), str(table["engine"]), int(table["average"])
+            )
+            own.append(report)
+    return tuple(own), tuple(left_out), tuple(views)
+
+
+async def _count_files(agent: AgentClient, roots: Sequence[Root]) -> tuple[int, int, tuple[str, ...]]:
+    """Files to copy, their bytes, and the drop-ins that are there."""
+    files = size = 0
+    drop_ins = []
+    for root in roots:
+        async with aclosing(agent.index(root.name, skip=list(root.skipped()))) as index:
+            async for found in index:
+                for entry in found:
+                    if entry.kind not in "fF":
+                        continue
+                    path = root.rule_path(entry.path)
+                    if path.startswith(b"wp-content/") and path[11:] in DROP_INS:
+                        drop_ins.append(shown(path))
+                    if file_left_out(path) is None:
+                        files, size = files + 1, size + entry.size
+    return files, size, tuple(drop_ins)
