@@ -177,6 +177,8 @@ async def start(place: ApachePlace, *, within: float = 60) -> Child:
 async def start_and_ask(place: ApachePlace, *, within: float = 60) -> tuple[Child, int]:
     """`start`, and the status with which `/` answered first."""
     await asyncio.to_thread(write_configuration, place)
+    # A killed Apache's pid file may name another process by now, and Apache would take that for itself.
+    (place.run / "apache.pid").unlink(missing_ok=True)
     child = await Child.start(
         f"apache {place.host}",
         [*_limits(place), program(), "-f", str(place.configuration), "-D", "FOREGROUND"],

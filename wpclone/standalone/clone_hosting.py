@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -261,7 +262,7 @@ class CloneHosting:
 
     def _owners(self, site: CloneSite) -> Owners:
         clone = Account(site.uid, site.uid) if self._place.isolated else self._place.service
-        return Owners(self._place.service, clone, change=self._place.isolated)
+        return Owners(self._place.service, clone, change=os.getuid() == 0)
 
     def _apache(self, site: CloneSite) -> ApachePlace:
         directories = self._directories(site.clone_id)

@@ -59,7 +59,7 @@ class SiteDirectories:
 
 @dataclass(frozen=True)
 class Owners:
-    """Who is who: the service copies, the clone runs. `change` is False where there is only one account."""
+    """Who is who: the service copies, the clone runs. `change` is False without root, where there is only one account."""
 
     service: Account
     clone: Account

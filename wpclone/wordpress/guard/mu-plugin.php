@@ -96,7 +96,6 @@ function wpclone_guard_link() {
 	}
 	nocache_headers();
 	header( 'Referrer-Policy: no-referrer' );
-	wp_clear_auth_cookie();
 	wp_set_auth_cookie( $user->ID, false );
 	wp_safe_redirect( admin_url() );
 	exit;
