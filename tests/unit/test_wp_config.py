@@ -118,7 +118,7 @@ def test_ordinary_constants_pass() -> None:
     ordinary: dict[str, PhpValue] = {
         "WP_MEMORY_LIMIT": "256M", "WPLANG": "de_DE", "WP_DEBUG": True, "SCRIPT_DEBUG": False,
         "AUTOSAVE_INTERVAL": 120,
-        "CONCATENATE_SCRIPTS": False, "DISALLOW_UNFILTERED_HTML": True, 
+        "CONCATENATE_SCRIPTS": False, "DISALLOW_UNFILTERED_HTML": True,
         "MY_PLUGIN_MODES": ["fast", "slow"], "WP_AUTO_UPDATE_CORE": "minor",
     }  # fmt: skip
     _, report = config(ordinary)
