@@ -1,0 +1,47 @@
+"""A site's password or an agent's key: from stdin, a file, the environment or a prompt, never from an argument.
+
+Arguments are seen by every process on the machine and stay in shell histories.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from pathlib import Path
+
+from wpclone.cli.complaint import Trouble
+from wpclone.cli.exits import Exit
+
+PASSWORD_VARIABLE = "WPCLONE_SOURCE_PASSWORD"  # noqa: S105 -- a name
+
+
+def secret_of_source(username: str | None, *, password_stdin: bool, agent_key: Path | None) -> str:
+    """The key in the file `agent_key`, else the password for `username`. Raises Trouble when there is none."""
+    if agent_key is not None:
+        if username or password_stdin:
+            raise Trouble(Exit.USAGE, "give either --agent-key or --username, not both")
+        return _of_file(agent_key)
+    if not username:
+        raise Trouble(Exit.USAGE, "give --username (an administrator of the site), or --agent-key")
+    if password_stdin:
+        return _present(sys.stdin.readline().rstrip("\r\n"), "stdin has no password")
+    if password := os.environ.get(PASSWORD_VARIABLE):
+        return password
+    if not sys.stdin.isatty():
+        raise Trouble(Exit.USAGE, f"no password: use --password-stdin, {PASSWORD_VARIABLE}, or a terminal")
+    return _present(getpass.getpass(f"Password of {username}: ", stream=sys.stderr), "no password given")
+
+
+def _of_file(path: Path) -> str:
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Trouble(Exit.USAGE, f"{path} cannot be read: {error}") from error
+    return _present(text.strip(), f"{path} is empty")
+
+
+def _present(secret: str, complaint: str) -> str:
+    if not secret:
+        raise Trouble(Exit.USAGE, complaint)
+    return secret

@@ -1,0 +1,44 @@
+"""`wpclone agent zip` and `wpclone rewrite`: what a site's owner does by hand, with the code the workers use."""
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wpclone.cli.complaint import ending
+from wpclone.cli.options import Format, Output, span
+
+agent = typer.Typer(no_args_is_help=True, help="The PHP file that reads a site for us.")
+
+
+@agent.callback()
+def _group() -> None:
+    """The PHP file that reads a site for us."""
+
+
+@agent.command("zip")
+def agent_zip(
+    to: Annotated[Path, typer.Option(metavar="FILE", help="Where to write the plugin.")] = Path("wpclone-agent.zip"),
+    site: Annotated[str, typer.Option(help="The site's URL, to show what to give as --source.")] = "https://YOUR-SITE",
+    ttl: Annotated[str, typer.Option(help="How long the agent answers.")] = "2d",
+    output: Output = Format.TABLE,
+) -> None:
+    """Write a plugin to install by hand, where signing in is not possible; print its address and its key."""
+    from wpclone.cli import site_tools
+
+    with ending():
+        site_tools.agent_zip(to, site=site, life=span(ttl), output=output)
+
+
+def rewrite(
+    old: Annotated[list[str], typer.Option("--from", metavar="URL", help="An address of the site; may be given several times.")],
+    new: Annotated[str, typer.Option("--to", metavar="URL", help="The address to write.")],
+) -> None:
+    """Rewrite a site's addresses in one value from stdin (text, JSON, serialized PHP) to stdout, byte for byte elsewhere."""
+    from wpclone.cli import site_tools
+
+    with ending():
+        site_tools.rewrite(old, new)

@@ -1,0 +1,59 @@
+"""What `wpclone agent zip` and `wpclone rewrite` do."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from wpclone.cli.complaint import Trouble, say
+from wpclone.cli.exits import Exit
+from wpclone.cli.options import Format
+from wpclone.cli.rendering import write
+from wpclone.cli.table import pairs
+from wpclone.wordpress.agent.package import agent_zip as packed
+from wpclone.wordpress.rewrite import Mapping, Rewriter
+
+
+def agent_zip(to: Path, *, site: str, life: timedelta, output: Format) -> None:
+    """Write a plugin with a key and a name of its own (0600: the key is in it); print where it will answer, and its key."""
+    key = secrets.token_bytes(32)
+    folder = f"wpc-{secrets.token_hex(12)}"
+    plugin = packed(key=key, folder=folder, expires_at=int(time.time() + life.total_seconds()))
+    _write_private(to, plugin)
+    address = f"{site.rstrip('/')}/wp-content/plugins/{folder}/{folder}.php"
+    made = {"file": str(to), "url": address, "key": key.hex()}
+    if output is Format.TABLE:
+        write(pairs(list(made.items())))
+    else:
+        write(json.dumps(made, indent=2 if output is Format.JSON else None))
+    say("install and activate the file in wp-admin (Plugins, Add New, Upload), put the key into a file, then:")
+    say(f"wpclone clone create --source {address} --agent-key KEY_FILE")
+
+
+def rewrite(old: list[str], new: str) -> None:
+    """Rewrite stdin to stdout as one value. A newline at the very end is not part of the value: `echo` puts it there."""
+    try:
+        rewriter = Rewriter(Mapping.of(old, new))
+    except ValueError as error:
+        raise Trouble(Exit.USAGE, str(error)) from error
+    raw = sys.stdin.buffer.read()
+    value = raw.removesuffix(b"\n")
+    result = rewriter.value(value)
+    sys.stdout.buffer.write(result.value + raw[len(value) :])
+    sys.stdout.buffer.flush()
+    say(f"rewritten: {result.rewritten}")
+    for left in result.left:
+        say(f"left at byte {left.excerpt_offset}: {left.reason}")
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise Trouble(Exit.USAGE, f"{path} cannot be written: {error.strerror}") from error
