@@ -1,0 +1,114 @@
+"""From an ask to a recorded job: new ids, encrypted secrets, the idempotency key; then a ring. No work starts here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from server.ringer import Ringer
+from server.translate import CloneAsk, ExtendAsk
+from wpclone.core.ids import Randomness, new_job_id
+from wpclone.core.jobs.job import Clone, Job, NewClone, NewJob, RequestKey
+from wpclone.core.jobs.states import JobKind
+from wpclone.core.secrets import KeyRing
+from wpclone.core.store import JobStore
+
+CLONE_RUNS_FOR = timedelta(hours=6)
+"""The deadline of a clone job, counted from its acceptance."""
+DELETE_RUNS_FOR = timedelta(hours=2)
+"""The deadline of a delete job."""
+DEFINITION_VERSION = 1
+"""The version of the plans that new jobs are pinned to; workers keep the plans of older ones beside it."""
+
+
+@dataclass(frozen=True)
+class Accept:
+    """Records what is asked for. `runtime` is where this installation's clones live."""
+
+    store: JobStore
+    ringer: Ringer
+    keys: KeyRing
+    randomness: Randomness
+    runtime: str
+
+    async def clone(self, ask: CloneAsk, customer_id: str) -> Job:
+        """A clone job and its clone. Raises RequestIdReused, LimitReached, CustomerNotFound, StoreUnavailable."""
+        clone_id = new_job_id(JobKind.CLONE, self.randomness)
+        key = self._key(customer_id, "CreateClone", ask.request_id, _meaning(ask))
+        job = await self.store.accept(
+            self._clone_job(ask, customer_id, clone_id), key=key, clone=self._clone(ask, customer_id, clone_id)
+        )
+        self.ringer.publish(job)
+        return job
+
+    async def delete(self, clone: Clone, request_id: str) -> Job:
+        """The job that ends a clone. Raises CloneNotFound, RequestIdReused, StoreUnavailable."""
+        new = NewJob(
+            job_id=new_job_id(JobKind.DELETE, self.randomness),
+            kind=JobKind.DELETE,
+            customer_id=clone.customer_id,
+            request={"clone_id": clone.clone_id},
+            secrets=None,
+            definition_version=DEFINITION_VERSION,
+            run_for=DELETE_RUNS_FOR,
+            clone_id=clone.clone_id,
+        )
+        key = self._key(clone.customer_id, "DeleteClone", request_id, {"clone_id": clone.clone_id})
+        job = await self.store.begin_delete(new, key=key)
+        self.ringer.publish(job)
+        return job
+
+    async def cancel(self, job: Job, request_id: str) -> Job:
+        """The job, cancelled or asked to. Raises JobFinished, WrongState, RequestIdReused, StoreUnavailable."""
+        key = self._key(job.customer_id, "CancelJob", request_id, {"job_id": job.job_id})
+        cancelled = await self.store.request_cancel(job.job_id, key=key)
+        self.ringer.publish(cancelled)
+        return cancelled
+
+    async def extend(self, clone: Clone, ask: ExtendAsk) -> Clone:
+        """The clone with its later end. Raises CloneNotReady, CloneNotFound, RequestIdReused, StoreUnavailable."""
+        meaning = {"clone_id": ask.clone_id, "expires_at": ask.expires_at.isoformat()}
+        key = self._key(clone.customer_id, "ExtendClone", ask.request_id, meaning)
+        return await self.store.extend_clone(ask.clone_id, ask.expires_at, key=key)
+
+    def _clone_job(self, ask: CloneAsk, customer_id: str, clone_id: str) -> NewJob:
+        secrets = {"seed": self.randomness(32).hex(), "source": dict(ask.source.secrets)}
+        return NewJob(
+            job_id=clone_id,
+            kind=JobKind.CLONE,
+            customer_id=customer_id,
+            request={
+                "source_url": ask.source.url,
+                "source_kind": ask.source.kind,
+                "ttl_minutes": ask.ttl_minutes,
+                "keep_constants": list(ask.keep_constants),
+            },
+            secrets=self.keys.encrypt(json.dumps(secrets).encode(), clone_id),
+            definition_version=DEFINITION_VERSION,
+            run_for=CLONE_RUNS_FOR,
+            clone_id=clone_id,
+        )
+
+    def _clone(self, ask: CloneAsk, customer_id: str, clone_id: str) -> NewClone:
+        return NewClone(
+            clone_id=clone_id,
+            customer_id=customer_id,
+            runtime=self.runtime,
+            source_url=ask.source.url,
+            ttl=timedelta(minutes=ask.ttl_minutes),
+            guard_key=self.keys.encrypt(self.randomness(32), clone_id),
+        )
+
+    def _key(self, customer_id: str, method: str, request_id: str, meaning: dict[str, Any]) -> RequestKey | None:
+        """None without a request id. The hash is of what the request means, so both spellings of a source are one body."""
+        if not request_id:
+            return None
+        body = json.dumps(meaning, sort_keys=True, separators=(",", ":")).encode()
+        return RequestKey(customer_id, method, request_id, self.keys.request_hash(body))
+
+
+def _meaning(ask: CloneAsk) -> dict[str, Any]:
+    source = {"kind": ask.source.kind, "url": ask.source.url, "secrets": dict(ask.source.secrets)}
+    return {**asdict(ask), "source": source, "request_id": "", "customer_id": ""}

@@ -1,0 +1,32 @@
+"""How many calls run at once: watches and waits, which last, have a limit of their own, so that they never starve the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from wpclone.core.jobs.errors import LimitReached
+
+LASTING = frozenset({"WatchJob", "WaitJob"})
+RETRY_AFTER = timedelta(seconds=1)
+
+
+class Admission:
+    """Counts the calls at work in each of the two groups."""
+
+    def __init__(self, *, most_short: int = 512, most_lasting: int = 10_000) -> None:
+        self._most = {False: most_short, True: most_lasting}
+        self._now = {False: 0, True: 0}
+
+    @contextmanager
+    def admit(self, method: str) -> Iterator[None]:
+        """Hold a place for one call of this method. Raises LimitReached when none is free."""
+        group = method in LASTING
+        if self._now[group] >= self._most[group]:
+            raise LimitReached("This server is busy; try again.", retry_after=RETRY_AFTER, metadata={"limit": "calls"})
+        self._now[group] += 1
+        try:
+            yield
+        finally:
+            self._now[group] -= 1

@@ -1,0 +1,279 @@
+"""From the API's requests to what core is asked for. Everything wrong with a request is told at once, as InvalidRequest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from server import pages, site_url
+from server.violations import Violations
+from wpclone.core.jobs.ids import CLONE_ID, CUSTOMER_ID, JOB_ID
+from wpclone.core.jobs.states import CloneState, JobKind, JobState
+from wpclone.core.store import Page
+from wpclone.v2 import clone_service_pb2, site_pb2
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+CONSTANT = re.compile(r"[A-Za-z_\x80-\uffff][A-Za-z0-9_\x80-\uffff]{0,127}")
+MOST_CONSTANTS = 100
+LONGEST_NAME = 255
+LONGEST_SECRET = 1024
+DEFAULT_PAGE = 50
+LARGEST_PAGE = 200
+DEFAULT_WAIT = 60
+LONGEST_WAIT = 600
+
+
+@dataclass(frozen=True)
+class Lives:
+    """How long a clone may live, in minutes."""
+
+    least: int
+    most: int
+    default: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A site to read: `kind` is admin_login or agent; `secrets` is what the worker finds under `source` in the job's secrets."""
+
+    kind: str
+    url: str
+    secrets: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class CloneAsk:
+    """A clone that is asked for. `customer_id` is empty when the token decides."""
+
+    request_id: str
+    customer_id: str
+    source: Source
+    ttl_minutes: int
+    keep_constants: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExtendAsk:
+    """A later end of a clone's life."""
+
+    request_id: str
+    clone_id: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class JobsQuery:
+    """A page of jobs. `page.size` is what the client asked for; `filters` bind the page token."""
+
+    customer_id: str
+    page: Page
+    filters: tuple[str, ...]
+    state: JobState | None
+    kind: JobKind | None
+
+
+@dataclass(frozen=True)
+class ClonesQuery:
+    """A page of clones."""
+
+    customer_id: str
+    page: Page
+    filters: tuple[str, ...]
+    state: CloneState | None
+
+
+def clone_ask(request: clone_service_pb2.CreateCloneRequest, lives: Lives) -> CloneAsk:
+    """What CreateClone asks for. Raises InvalidRequest."""
+    wrong = Violations()
+    ask = CloneAsk(
+        request_id=_request_id(wrong, request.request_id),
+        customer_id=_customer_id(wrong, request.customer_id),
+        source=_source(wrong, request),
+        ttl_minutes=_ttl(wrong, request, lives),
+        keep_constants=_constants(wrong, list(request.keep_constants)),
+    )
+    wrong.check()
+    return ask
+
+
+def extend_ask(request: clone_service_pb2.ExtendCloneRequest, lives: Lives, now: datetime) -> ExtendAsk:
+    """What ExtendClone asks for. Raises InvalidRequest."""
+    wrong = Violations()
+    ask = ExtendAsk(
+        _request_id(wrong, request.request_id), _clone_id(wrong, request.clone_id), _expires_at(wrong, request, lives, now)
+    )
+    wrong.check()
+    return ask
+
+
+def clone_and_request_id(request: clone_service_pb2.DeleteCloneRequest) -> tuple[str, str]:
+    """Which clone, and the request id. Raises InvalidRequest."""
+    wrong = Violations()
+    ids = _clone_id(wrong, request.clone_id), _request_id(wrong, request.request_id)
+    wrong.check()
+    return ids
+
+
+def job_and_request_id(request: clone_service_pb2.CancelJobRequest) -> tuple[str, str]:
+    """Which job, and the request id. Raises InvalidRequest."""
+    wrong = Violations()
+    ids = _job_id(wrong, request.job_id), _request_id(wrong, request.request_id)
+    wrong.check()
+    return ids
+
+
+def clone_id(request: clone_service_pb2.GetCloneRequest | clone_service_pb2.CreateSignInLinkRequest) -> str:
+    """Which clone. Raises InvalidRequest."""
+    wrong = Violations()
+    found = _clone_id(wrong, request.clone_id)
+    wrong.check()
+    return found
+
+
+def job_id(request: clone_service_pb2.GetJobRequest) -> str:
+    """Which job. Raises InvalidRequest."""
+    wrong = Violations()
+    found = _job_id(wrong, request.job_id)
+    wrong.check()
+    return found
+
+
+def job_and_revision(request: clone_service_pb2.WatchJobRequest) -> tuple[str, int]:
+    """Which job, and the last revision seen. Raises InvalidRequest."""
+    wrong = Violations()
+    found = _job_id(wrong, request.job_id)
+    if request.after_revision < 0:
+        wrong.add("after_revision", "must be 0 or a revision seen")
+    wrong.check()
+    return found, request.after_revision
+
+
+def job_and_wait(request: clone_service_pb2.WaitJobRequest) -> tuple[str, float]:
+    """Which job, and the seconds to wait. Raises InvalidRequest."""
+    wrong = Violations()
+    found = _job_id(wrong, request.job_id)
+    seconds = request.timeout_seconds if request.HasField("timeout_seconds") else DEFAULT_WAIT
+    wrong.read_number("timeout_seconds", seconds, least=1, most=LONGEST_WAIT)
+    wrong.check()
+    return found, float(seconds)
+
+
+def jobs_query(request: clone_service_pb2.ListJobsRequest) -> JobsQuery:
+    """Which jobs. Raises InvalidRequest."""
+    wrong = Violations()
+    filters = ("jobs", request.status, request.type, request.customer_id)
+    query = JobsQuery(
+        customer_id=_customer_id(wrong, request.customer_id),
+        page=_page(wrong, request.page_size, request.page_token, filters),
+        filters=filters,
+        state=wrong.read_word("status", request.status, {state.value: state for state in JobState}),
+        kind=wrong.read_word("type", request.type, {kind.value: kind for kind in JobKind}),
+    )
+    wrong.check()
+    return query
+
+
+def clones_query(request: clone_service_pb2.ListClonesRequest) -> ClonesQuery:
+    """Which clones. Raises InvalidRequest."""
+    wrong = Violations()
+    filters = ("clones", request.status, request.customer_id)
+    query = ClonesQuery(
+        customer_id=_customer_id(wrong, request.customer_id),
+        page=_page(wrong, request.page_size, request.page_token, filters),
+        filters=filters,
+        state=wrong.read_word("status", request.status, {state.value: state for state in CloneState}),
+    )
+    wrong.check()
+    return query
+
+
+def _source(wrong: Violations, request: clone_service_pb2.CreateCloneRequest) -> Source:
+    is_flat = bool(request.source_url or request.source_username or request.source_password)
+    access = request.source.WhichOneof("access") if request.HasField("source") else None
+    if is_flat and request.HasField("source"):
+        wrong.add("source", "must not be given together with source_url, source_username and source_password")
+    if is_flat:
+        login = site_pb2.AdminLogin(url=request.source_url, username=request.source_username, password=request.source_password)
+        return _admin_login(wrong, login, "source_")
+    if access == "admin_login":
+        return _admin_login(wrong, request.source.admin_login, "source.admin_login.")
+    if access == "agent":
+        return _agent(wrong, request.source.agent, "source.agent.")
+    wrong.add("source", "is needed: admin_login {url, username, password} or agent {url, key}")
+    return Source("", "", {})
+
+
+def _admin_login(wrong: Violations, login: site_pb2.AdminLogin, prefix: str) -> Source:
+    _url(wrong, f"{prefix}url", login.url)
+    username = wrong.read_text(f"{prefix}username", login.username, longest=LONGEST_NAME)
+    password = wrong.read_text(f"{prefix}password", login.password, longest=LONGEST_SECRET)
+    return Source("admin_login", login.url, {"username": username, "password": password})
+
+
+def _agent(wrong: Violations, agent: site_pb2.Agent, prefix: str) -> Source:
+    _url(wrong, f"{prefix}url", agent.url)
+    return Source("agent", agent.url, {"agent_key": wrong.read_text(f"{prefix}key", agent.key, longest=LONGEST_SECRET)})
+
+
+def _url(wrong: Violations, name: str, url: str) -> None:
+    fault = site_url.fault(url)
+    if fault is not None:
+        wrong.add(name, fault)
+
+
+def _ttl(wrong: Violations, request: clone_service_pb2.CreateCloneRequest, lives: Lives) -> int:
+    if not request.HasField("ttl_minutes"):
+        return lives.default
+    return wrong.read_number("ttl_minutes", request.ttl_minutes, least=lives.least, most=lives.most)
+
+
+def _constants(wrong: Violations, names: list[str]) -> tuple[str, ...]:
+    if len(names) > MOST_CONSTANTS:
+        wrong.add("keep_constants", f"must have at most {MOST_CONSTANTS} names")
+        return ()
+    for i, name in enumerate(names):
+        wrong.read_match(f"keep_constants[{i}]", name, CONSTANT, like="the name of a PHP constant")
+    return tuple(sorted(set(names)))
+
+
+def _expires_at(wrong: Violations, request: clone_service_pb2.ExtendCloneRequest, lives: Lives, now: datetime) -> datetime:
+    if not request.HasField("expires_at"):
+        wrong.add("expires_at", "is needed: a time in the future, such as 2030-01-02T03:04:05Z")
+        return now
+    try:
+        asked = request.expires_at.ToDatetime(tzinfo=now.tzinfo)
+    except (ValueError, OverflowError):
+        wrong.add("expires_at", "must be a time, such as 2030-01-02T03:04:05Z")
+        return now
+    longest = timedelta(minutes=lives.most)
+    return wrong.read_moment("expires_at", asked, after=now, most=now + longest, limit=f"{lives.most} minutes")
+
+
+def _page(wrong: Violations, size: int, token: str, filters: tuple[str, ...]) -> Page:
+    size = wrong.read_number("page_size", size, least=0, most=LARGEST_PAGE) or DEFAULT_PAGE
+    if not token:
+        return Page(size)
+    try:
+        return Page(size, pages.from_token(token, filters=filters))
+    except pages.BadPageToken:
+        wrong.add("page_token", "must be next_page_token of the page before, with the same filters")
+        return Page(size)
+
+
+def _request_id(wrong: Violations, value: str) -> str:
+    return wrong.read_match("request_id", value, REQUEST_ID, like="1 to 64 of A-Z a-z 0-9 . _ : -") if value else ""
+
+
+def _customer_id(wrong: Violations, value: str) -> str:
+    like = "1 to 40 of a-z 0-9 -, neither first nor last a -"
+    return wrong.read_match("customer_id", value, CUSTOMER_ID, like=like) if value else ""
+
+
+def _clone_id(wrong: Violations, value: str) -> str:
+    return wrong.read_match("clone_id", value, CLONE_ID, like="clone- and 12 hexadecimal digits")
+
+
+def _job_id(wrong: Violations, value: str) -> str:
+    return wrong.read_match("job_id", value, JOB_ID, like="clone-, restore- or delete- and 12 hexadecimal digits")
