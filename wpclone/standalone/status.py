@@ -19,7 +19,7 @@ DOWN = 6
 """The exit code when nothing runs: the command line's UNREACHABLE."""
 
 
-def write(path: Path, addresses: Mapping[str, str], standings: list[Standing]) -> None:
+def write(path: Path, addresses: Mapping[str, str], standings: list[Standing], *, ready: bool) -> None:
     """Record what runs, for `read` and for whoever finds this after a kill -9."""
     parts = []
     for standing in standings:
@@ -34,7 +34,7 @@ def write(path: Path, addresses: Mapping[str, str], standings: list[Standing]) -
                 "log": standing.part.log,
             }
         )
-    write_public(path, {"pid": os.getpid(), "addresses": dict(addresses), "parts": parts})
+    write_public(path, {"pid": os.getpid(), "ready": ready, "addresses": dict(addresses), "parts": parts})
 
 
 def marks(path: Path) -> list[ProcessMark]:
@@ -44,14 +44,23 @@ def marks(path: Path) -> list[ProcessMark]:
 
 
 async def read(state: State) -> dict[str, Any]:
-    """What `status` shows: `{"up": bool, "pid", "state", "addresses", "parts": […], "clones": […]}`."""
+    """What `status` shows: `{"up": bool, "ready": bool, "pid", "state", "addresses", "parts": […], "clones": […]}`."""
     pid = holder(state.lock)
     if pid is None:
-        return {"up": False, "pid": None, "state": str(state.directory), "addresses": {}, "parts": [], "clones": []}
+        return {
+            "up": False,
+            "ready": False,
+            "pid": None,
+            "state": str(state.directory),
+            "addresses": {},
+            "parts": [],
+            "clones": [],
+        }
     document = read_document(state.status)
     parts = [{**part, "state": "running" if part["pid"] else "restarting"} for part in document.get("parts", [])]
     return {
         "up": True,
+        "ready": document.get("pid") == pid and bool(document.get("ready")),
         "pid": pid,
         "state": str(state.directory),
         "addresses": document.get("addresses", {}),
@@ -81,7 +90,7 @@ def text(status: Mapping[str, Any]) -> str:
     """The status for people."""
     if not status["up"]:
         return f"nothing runs for {status['state']}; `wpclone up` starts it\n"
-    lines = [f"up since process {status['pid']}, state in {status['state']}"]
+    lines = [f"{'up' if status['ready'] else 'starting'}: process {status['pid']}, state in {status['state']}"]
     lines += [f"  {name:<14} {address}" for name, address in status["addresses"].items()]
     lines.append("parts")
     for part in status["parts"]:
@@ -109,4 +118,4 @@ def run(
     state = State(state_directory(environ, uid=os.getuid()))
     status = asyncio.run(read(state))
     write_out(text(status) if output == "table" else json.dumps(status, indent=None if output == "jsonl" else 1) + "\n")
-    return 0 if status["up"] and all(part["state"] == "running" for part in status["parts"]) else DOWN
+    return 0 if status["ready"] and all(part["state"] == "running" for part in status["parts"]) else DOWN

@@ -99,11 +99,12 @@ async def _serve(installation: Installation, say: Say) -> int:
     refuse_unreachable(accounts.envoy, [installation.envoy.template, installation.envoy.descriptor], own_uid=os.getuid())
 
     async with AsyncExitStack() as stack:
-        supervisor = Supervisor(
-            clock=asyncio.get_running_loop().time,
-            say=say,
-            changed=lambda: status.write(state.status, installation.addresses, supervisor.standings),
-        )
+        ready = False
+
+        def record() -> None:
+            status.write(state.status, installation.addresses, supervisor.standings, ready=ready)
+
+        supervisor = Supervisor(clock=asyncio.get_running_loop().time, say=say, changed=record)
 
         async def keep(part: Part) -> None:
             stack.push_async_callback(supervisor.stop, await supervisor.start(part))
@@ -130,6 +131,8 @@ async def _serve(installation: Installation, say: Say) -> int:
         for name, address in installation.addresses.items():
             say(f"{name:<8} {address}")
         say(f"the command line finds the service through {state.client}; Ctrl-C stops everything")
+        ready = True
+        record()
         failure = await supervisor.failed()
         say(str(failure))
         say("stopping, because going on without it would hide the trouble")
