@@ -54,6 +54,14 @@ PRIORITY_RANK = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 
 CANCELLED_EARLY = "Cancelled before it started."
 
+MESSAGE_KEPT = 2000
+"""How many characters of a status message are kept."""
+
+
+def clip(message: str) -> str:
+    """A status message as long as it is kept."""
+    return message if len(message) <= MESSAGE_KEPT else message[: MESSAGE_KEPT - 1] + "…"
+
 
 @dataclass(frozen=True)
 class Page:

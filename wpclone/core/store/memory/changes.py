@@ -10,7 +10,7 @@ from wpclone.core.jobs.job import Claim, Job, Renewal
 from wpclone.core.jobs.states import JobKind, JobState
 from wpclone.core.jobs.transitions import Transition
 from wpclone.core.jobs.view import rfc3339
-from wpclone.core.store import LEASE, PRIORITY_RANK
+from wpclone.core.store import LEASE, PRIORITY_RANK, clip
 from wpclone.core.store.memory.shelves import Kept, Lease, Part, with_step
 
 
@@ -56,6 +56,8 @@ class Changes(Part):
         values = dict(transition.sets)
         if "progress" in values:
             values["progress"] = max(values["progress"], kept.job.progress)
+        if "status_message" in values:
+            values["status_message"] = clip(values["status_message"])
         if transition.step is not None:
             values["steps"] = with_step(kept.job.steps, transition.step, now)
         if transition.pause is not None:
