@@ -1,11 +1,14 @@
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +335,49 @@ def test_a_killed_keeper_leaves_clones_to_the_next_one(mariadb_server: Mariadb) 
         assert again["web_server"]["pid"] != orphan
         assert again["port"] == served["port"]
         assert fetch(again["port"], again["host"]).status == 200
+
+
+@pytest.mark.root
+def test_a_keeper_killed_at_any_moment_of_any_verb_is_made_good_by_asking_again(mariadb_server: Mariadb) -> None:
+    chance = random.Random(4)
+    with running_keeper(mariadb_server.place.port) as run:
+        run.stop()
+        clone_id = new_clone_id()
+        for round_ in range(8):
+            keeper = subprocess.Popen([sys.executable, "-c", KEEPER, repr(run.place)], cwd=Path(__file__).parents[2])
+            try:
+                until(partial(reached, run, keeper), within=20)
+                killer = threading.Timer(chance.random() * 0.25, keeper.kill)
+                killer.start()
+                with suppress(OSError, ValueError):
+                    made = run.ask("create", clone_id=clone_id)
+                    if made["state"] == "created":
+                        stage(made, {**INDEX, **{f"d{n % 9}/f{n}": "x" for n in range(300)}})
+                    adopt(run, made, NO_DATABASE)
+                    run.ask("serve", clone_id=clone_id)
+                    if round_ % 3 == 2:
+                        run.ask("delete", clone_id=clone_id)
+                killer.join()
+            finally:
+                keeper.kill()
+                keeper.wait()
+        run.start()
+        made = run.ask("create", clone_id=clone_id)
+        if made["state"] == "created":
+            stage(made, INDEX)
+        adopt(run, made, NO_DATABASE)
+        assert run.ask("serve", clone_id=clone_id)["web_server"]["http_status"] == 200
+        run.ask("delete", clone_id=clone_id)
+        assert list((run.place.hosting.state / "sites").iterdir()) == []
+        assert list((run.place.hosting.state / "records").iterdir()) == []
+        assert processes_of(made["uid"]) == []
+
+
+def reached(run: HostingRun, keeper: "subprocess.Popen[bytes]") -> bool:
+    """Whether this keeper, not one before it, listens."""
+    assert keeper.poll() is None
+    with socket.socket(socket.AF_UNIX) as peer:
+        return peer.connect_ex(str(run.place.socket)) == 0
 
 
 def running_site(run: HostingRun, clone_id: str) -> dict[str, Any] | None:

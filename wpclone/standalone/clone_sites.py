@@ -53,10 +53,13 @@ class CloneSites:
         self._uids = uids
         self._ports = ports
         self._sites: dict[str, CloneSite] = {}
+        self._next_uid = uids.start
 
     def load(self) -> None:
         """Read the records from disk. Raises ValueError for a file that is none, rather than forget a clone."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in self._directory.glob("clone-*.new"):
+            path.unlink()
         for path in sorted(self._directory.glob("clone-*.json")):
             fields = json.loads(path.read_bytes())
             site = CloneSite(**{**fields, "state": SiteState(fields["state"])})
@@ -106,8 +109,11 @@ class CloneSites:
 
     def _free_uid(self) -> int:
         taken = {site.uid for site in self._sites.values()}
-        for uid in self._uids:
+        # Round the range: whatever a clone left in a directory everybody may write is not its successor's at once.
+        for offset in range(len(self._uids)):
+            uid = self._uids.start + (self._next_uid - self._uids.start + offset) % len(self._uids)
             if uid not in taken:
+                self._next_uid = uid + 1
                 return uid
         raise NoFreeUid(f"all {len(self._uids)} uids of this machine's clones are taken")
 
