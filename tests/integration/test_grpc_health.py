@@ -20,7 +20,7 @@ class Server:
         self.port = self.server.add_insecure_port("127.0.0.1:0")
 
     async def set(self, status: int) -> None:
-        await self.health.set("", health_pb2.HealthCheckResponse(status=status))
+        await self.health.set("", status)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def make_accounts(socket: Path, root_password: str, passwords: Passwords) -> Non
                 cursor.execute(f"CREATE USER IF NOT EXISTS {user}@'127.0.0.1' IDENTIFIED BY %s", (password,))
                 cursor.execute(f"ALTER USER {user}@'127.0.0.1' IDENTIFIED BY %s", (password,))
             cursor.execute(f"GRANT ALL PRIVILEGES ON {JOBS_DATABASE}.* TO {JOBS_USER}@'127.0.0.1'")
-            cursor.execute(f"GRANT CREATE USER, RELOAD, PROCESS ON *.* TO {CLONES_USER}@'127.0.0.1'")
+            cursor.execute(f"GRANT CREATE USER ON *.* TO {CLONES_USER}@'127.0.0.1'")
             cursor.execute(f"GRANT ALL PRIVILEGES ON `wpc\\_%`.* TO {CLONES_USER}@'127.0.0.1' WITH GRANT OPTION")
     finally:
         connection.close()

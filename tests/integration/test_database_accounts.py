@@ -1,0 +1,61 @@
+"""What the service's own MySQL accounts may do, and what they may not."""
+
+from collections.abc import Iterator
+
+import pymysql
+import pytest
+
+from tests.support.servers import Mariadb
+from wpclone.standalone.database_accounts import CLONES_USER, JOBS_DATABASE, JOBS_USER, make_accounts
+from wpclone.standalone.passwords import Passwords
+
+PASSWORDS = Passwords(jobs="jobspassword", clones="clonespassword", nats="-")
+
+
+@pytest.fixture
+def accounts(mariadb_server: Mariadb) -> Iterator[Mariadb]:
+    for _ in range(2):  # repeatable
+        make_accounts(mariadb_server.place.socket, mariadb_server.password, PASSWORDS)
+    yield mariadb_server
+    for user in (JOBS_USER, CLONES_USER, "wpc_0123456789ab"):
+        mariadb_server.execute(f"DROP USER IF EXISTS {user}@'127.0.0.1'")
+    for database in (JOBS_DATABASE, "wpc_0123456789ab"):
+        mariadb_server.execute(f"DROP DATABASE IF EXISTS {database}")
+
+
+def _as(server: Mariadb, user: str, password: str, *statements: str) -> None:
+    connection = pymysql.connect(host="127.0.0.1", port=server.place.port, user=user, password=password, autocommit=True)
+    try:
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+def test_the_job_store_account_owns_its_schema_and_sees_no_other(accounts: Mariadb) -> None:
+    _as(accounts, JOBS_USER, PASSWORDS.jobs, f"CREATE TABLE {JOBS_DATABASE}.t (a int)", f"DROP TABLE {JOBS_DATABASE}.t")
+    for statement in ("SELECT * FROM mysql.global_priv", "CREATE DATABASE wpc_0123456789ab", "CREATE USER other@'127.0.0.1'"):
+        with pytest.raises(pymysql.err.OperationalError):
+            _as(accounts, JOBS_USER, PASSWORDS.jobs, statement)
+
+
+def test_the_clones_account_makes_and_removes_a_clones_database_and_user(accounts: Mariadb) -> None:
+    _as(
+        accounts, CLONES_USER, PASSWORDS.clones, "CREATE DATABASE wpc_0123456789ab",
+        "CREATE USER wpc_0123456789ab@'127.0.0.1' IDENTIFIED BY 'clone'",
+        "GRANT ALL PRIVILEGES ON `wpc\\_0123456789ab`.* TO wpc_0123456789ab@'127.0.0.1'",
+    )  # fmt: skip
+    _as(accounts, "wpc_0123456789ab", "clone", "CREATE TABLE wpc_0123456789ab.t (a int)")
+    with pytest.raises(pymysql.err.OperationalError):
+        _as(accounts, "wpc_0123456789ab", "clone", f"SELECT * FROM {JOBS_DATABASE}.alembic_version")
+    _as(
+        accounts, CLONES_USER, PASSWORDS.clones, "DROP DATABASE wpc_0123456789ab", "DROP USER wpc_0123456789ab@'127.0.0.1'"
+    )  # fmt: skip
+
+
+def test_the_clones_account_reads_no_jobs_and_makes_no_other_database(accounts: Mariadb) -> None:
+    accounts.execute(f"CREATE TABLE {JOBS_DATABASE}.secrets (a int)")
+    for statement in (f"SELECT * FROM {JOBS_DATABASE}.secrets", "CREATE DATABASE other", f"DROP DATABASE {JOBS_DATABASE}"):
+        with pytest.raises(pymysql.err.OperationalError):
+            _as(accounts, CLONES_USER, PASSWORDS.clones, statement)
