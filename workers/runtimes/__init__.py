@@ -74,5 +74,6 @@ class Runtime(Protocol):
     async def list(self) -> list[Place]:
         """All places there are, for the sweep."""
 
-    async def extend(self, clone_id: str, deadline: datetime) -> None:
-        """Tell the runtime when it may remove the clone by itself, never earlier."""
+    async def extend(self, clone_id: str, expires_at: datetime) -> None:
+        """Tell the place when the clone expires now. A runtime that ends clones by itself does so 10 minutes later at the
+        earliest: deleting is the service's own job."""

@@ -1,0 +1,158 @@
+"""Databases and users of clones on the clones' MySQL. A clone's user may touch its own database and nothing else.
+
+Names derive from the clone's id, so that a retried step finds what an earlier attempt made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import aiomysql
+import pymysql
+
+from wpclone.core.ids import Randomness
+from wpclone.core.jobs.errors import Fatal, RetryLater
+
+_SECONDS = 20.0
+_NAME = re.compile(r"wpc_[0-9a-f]{12}")
+_GRANTS = (
+    "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE TEMPORARY TABLES, LOCK TABLES, CREATE VIEW, "
+    "SHOW VIEW, TRIGGER"
+)
+"""What WordPress and the copy need. No EVENT: a clone starts nothing by itself."""
+_MOST_CONNECTIONS = 40
+_REFUSED = frozenset({1044, 1045, 1142, 1227})
+_NO_SUCH_USER = frozenset({1133, 1396})
+
+
+def database_name(clone_id: str) -> str:
+    """The name of a clone's database and of its user: `clone-1a2b3c4d5e6f` → `wpc_1a2b3c4d5e6f`."""
+    return "wpc_" + clone_id.removeprefix("clone-")
+
+
+@dataclass(frozen=True)
+class DatabaseServer:
+    """The clones' MySQL as a worker reaches it."""
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+
+    @classmethod
+    def of(cls, url: str) -> DatabaseServer:
+        """From `mysql://user:password@host:port/`. Raises ValueError, without the URL in it."""
+        parts = urlsplit(url)
+        if parts.scheme != "mysql" or not parts.hostname or not parts.username:
+            raise ValueError("the clones' database URL is mysql://user:password@host:port/")
+        return cls(parts.hostname, parts.port or 3306, unquote(parts.username), unquote(parts.password or ""))
+
+
+class CloneDatabases:
+    """Makes and removes them. `user_host` is where clones connect from, as MySQL accounts name it."""
+
+    def __init__(self, server: DatabaseServer, *, user_host: str, randomness: Randomness) -> None:
+        self.server = server
+        self._user_host = user_host
+        self._randomness = randomness
+
+    async def create(self, clone_id: str, password: str) -> str:
+        """Make database and user, or bring them to what they should be; the database's name."""
+        name = _checked(clone_id)
+        async with self._connection() as cursor:
+            await cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci")
+            await cursor.execute(f"CREATE USER IF NOT EXISTS `{name}`@%s IDENTIFIED BY %s", (self._user_host, password))
+            limit = f"WITH MAX_USER_CONNECTIONS {_MOST_CONNECTIONS}"
+            await cursor.execute(f"ALTER USER `{name}`@%s IDENTIFIED BY %s {limit}", (self._user_host, password))
+            # In GRANT an underscore is a wildcard, and another clone's name must not match.
+            pattern = name.replace("_", r"\_")
+            await cursor.execute(f"GRANT {_GRANTS} ON `{pattern}`.* TO `{name}`@%s", (self._user_host,))
+        return name
+
+    async def drop(self, clone_id: str) -> None:
+        """Remove user and database; success when they have gone already. The user first, so that nobody writes meanwhile."""
+        name = _checked(clone_id)
+        async with self._connection() as cursor:
+            await self._end_connections(cursor, name)
+            await cursor.execute(f"DROP USER IF EXISTS `{name}`@%s", (self._user_host,))
+            await cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
+
+    async def names(self) -> list[str]:
+        """The databases of clones that are there, for the sweep."""
+        async with self._connection() as cursor:
+            await cursor.execute(r"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE 'wpc\_%%'", ())
+            return [row[0] for row in await cursor.fetchall() if _NAME.fullmatch(row[0])]
+
+    async def count_rows(self, clone_id: str, tables: list[str]) -> dict[str, int]:
+        """How many rows these tables of a clone have; tables that are not there are absent."""
+        name, counts = _checked(clone_id), {}
+        async with self._connection(seconds=600) as cursor:
+            for table in tables:
+                quoted = table.replace("`", "``")
+                try:
+                    await cursor.execute(f"SELECT COUNT(*) FROM `{name}`.`{quoted}`")  # noqa: S608 - quoted names
+                except pymysql.err.ProgrammingError as error:
+                    if error.args[0] != pymysql.constants.ER.NO_SUCH_TABLE:
+                        raise
+                    continue
+                counts[table] = int((await cursor.fetchone())[0])
+        return counts
+
+    async def _end_connections(self, cursor: Any, name: str) -> None:
+        """Lock the user out and end its connections: a stopped worker's or a web server's would keep the database alive.
+
+        Only an administrator may kill another's connection, but everybody may kill their own, so we sign in as the user.
+        """
+        password = self._randomness(24).hex()
+        try:
+            await cursor.execute(f"ALTER USER `{name}`@%s IDENTIFIED BY %s", (self._user_host, password))
+        except pymysql.err.MySQLError as error:
+            if error.args[0] in _NO_SUCH_USER:
+                return
+            raise
+        async with self._connection(name, password) as own:
+            await own.execute("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = %s AND ID <> CONNECTION_ID()", (name,))
+            for (number,) in await own.fetchall():
+                try:
+                    await own.execute(f"KILL {int(number)}")
+                except pymysql.err.MySQLError as error:
+                    if error.args[0] != pymysql.constants.ER.NO_SUCH_THREAD:
+                        raise
+
+    @asynccontextmanager
+    async def _connection(self, user: str = "", password: str = "", *, seconds: float = _SECONDS) -> AsyncIterator[Any]:
+        """A cursor, as the service's account or as `user`. Foreign errors of the whole block become RetryLater or Fatal."""
+        server = self.server
+        try:
+            async with asyncio.timeout(seconds):
+                connection = await aiomysql.connect(  # type: ignore[no-untyped-call]
+                    host=server.host, port=server.port, user=user or server.user, password=password or server.password,
+                    autocommit=True, charset="utf8mb4", connect_timeout=5,
+                )  # fmt: skip
+                try:
+                    async with connection.cursor() as cursor:
+                        yield cursor
+                finally:
+                    connection.close()
+        except (TimeoutError, OSError) as error:
+            raise RetryLater("CLONES_DATABASE_UNAVAILABLE", "The database of the clones does not answer.") from error
+        except pymysql.err.MySQLError as error:
+            number = error.args[0] if error.args else 0
+            if number in _REFUSED:
+                raise Fatal(
+                    "CLONES_DATABASE_REFUSED", "The service's account may not do that on the clones' database."
+                ) from error
+            raise RetryLater("CLONES_DATABASE_UNAVAILABLE", f"The database of the clones failed (error {number}).") from error
+
+
+def _checked(clone_id: str) -> str:
+    name = database_name(clone_id)
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"not a clone's id: {clone_id!r}")
+    return name

@@ -1,0 +1,138 @@
+"""The plan of a clone job, and what its end says: the result a customer reads and the clone's record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from workers.clone_databases import CloneDatabases
+from workers.pages import Pages
+from workers.plans import Plan, PlannedStep
+from workers.sources import Sources
+from workers.steps.copy_files import CopyFiles
+from workers.steps.copy_tables import CopyTables
+from workers.steps.create_database import CreateDatabase
+from workers.steps.create_site import CreateSite
+from workers.steps.guard import Guard, GuardRoom
+from workers.steps.preflight import Preflight, Room
+from workers.steps.reach_source import ReachSource
+from workers.steps.release_source import ReleaseSource
+from workers.steps.verify import Verify
+from wpclone.core.jobs.job import Facts, Job
+from wpclone.core.jobs.retry import RetryPolicy
+from wpclone.core.jobs.states import CloneState, JobKind
+from wpclone.core.jobs.transitions import CloneChange
+
+VERSION = 1
+"""The newest definition of a clone job; `NewJob.definition_version` names it."""
+
+MOST_LISTED = 200
+"""Entries of a list in the result; facts of the steps have all."""
+
+_SOURCE = RetryPolicy(attempts=4, base=timedelta(seconds=1), most=timedelta(seconds=30))
+_PATIENT = RetryPolicy(attempts=6, base=timedelta(seconds=2), most=timedelta(seconds=120))
+_QUICK = RetryPolicy(attempts=3, base=timedelta(seconds=1), most=timedelta(seconds=5))
+_HEALTH = RetryPolicy(attempts=4, base=timedelta(seconds=1), most=timedelta(seconds=5))
+
+
+@dataclass(frozen=True)
+class CloneTools:
+    """What the steps of a clone job work with. `work` is a directory all workers share, outside of docroots."""
+
+    sources: Sources
+    databases: CloneDatabases
+    guard: GuardRoom
+    room: Room
+    pages: Pages
+    work: Path
+
+
+def clone_plan(tools: CloneTools) -> Plan:
+    """Version 1."""
+    sources, databases, runtime, work = tools.sources, tools.databases, tools.guard.runtime, tools.work
+    steps = (
+        PlannedStep(
+            ReachSource(sources), "Reaching the source", 3, _minutes(5), _SOURCE, undo_deadline=_minutes(3), undo_retry=_QUICK
+        ),
+        PlannedStep(Preflight(sources, tools.room), "Looking at the source", 4, _minutes(30), _SOURCE),
+        PlannedStep(CreateDatabase(databases), "Creating the database", 1, _minutes(1)),
+        PlannedStep(CreateSite(runtime), "Creating the site", 1, _minutes(5), undo_deadline=_minutes(6)),
+        PlannedStep(
+            CopyFiles(sources, runtime, work, tools.room.free), "Copying files", 45, _minutes(240), _PATIENT, resumable=True
+        ),
+        PlannedStep(CopyTables(sources, databases), "Copying tables", 35, _minutes(240), _PATIENT, resumable=True),
+        PlannedStep(Guard(sources, tools.guard), "Guarding and serving the clone", 6, _minutes(15)),
+        PlannedStep(Verify(tools.pages, databases, work), "Verifying the clone", 4, _minutes(3), _HEALTH),
+        PlannedStep(ReleaseSource(sources), "Removing our agent from the source", 1, _minutes(3), _QUICK),
+    )
+    return Plan(JobKind.CLONE, VERSION, steps, CloneEnding())
+
+
+class CloneEnding:
+    """What the end of a clone job means."""
+
+    def completed(self, job: Job, facts: Mapping[str, Facts]) -> tuple[Facts, CloneChange | None]:
+        """The clone is ready and its time begins."""
+        guard, files, tables = facts[Guard.name], facts[CopyFiles.name], facts[CopyTables.name]
+        result = {
+            "clone_id": job.clone_id,
+            "clone_url": guard["url"],
+            "username": guard["admin_login"],
+            "rows": sum(table["rows"] for table in tables["tables"]),
+            "files": files["files"],
+            "bytes": files["bytes"] + sum(table["bytes"] for table in tables["tables"]),
+            "copy_seconds": round(_seconds(job, CopyFiles.name) + _seconds(job, CopyTables.name), 3),
+            "consistency": tables["consistency"],
+            "egress": guard["egress"],
+            "report": _report(facts),
+        }
+        change = CloneChange(
+            CloneState.READY, facts=_clone_facts(facts), url=guard["url"], admin_login=guard["admin_login"], starts_ttl=True
+        )
+        return result, change
+
+    def given_up(self, job: Job) -> CloneChange | None:
+        """There is no clone."""
+        return CloneChange(CloneState.FAILED)
+
+
+def _report(facts: Mapping[str, Facts]) -> dict[str, Any]:
+    """What was left out or changed, and why. Long lists are cut, their lengths told."""
+    site, files, tables = facts[Preflight.name]["report"], facts[CopyFiles.name], facts[CopyTables.name]
+    report: dict[str, Any] = {
+        "withheld_constants": facts[Guard.name]["withheld_constants"],
+        "code_in_wp_config": site["code_found"],
+        "left_out_tables": site["left_out"],
+        "reported_tables": tables["reported"],
+        "excluded_files": files["excluded"],
+        "followed_links": files["followed"],
+        "changed_files": files["changed"],
+        "source": {name: site[name] for name in ("wp_version", "php_version", "db_version")},
+        "agent": facts["release_source"]["agent"],
+        "title": facts[Verify.name]["title"],
+    }
+    for name, value in list(report.items()):
+        if isinstance(value, list | tuple) and len(value) > MOST_LISTED:
+            report[name] = list(value[:MOST_LISTED])
+            report[f"{name}_count"] = len(value)
+    report["rewrite"] = {"rewritten": sum(table["rewritten"] for table in tables["tables"]), "left": tables.get("left", [])}
+    return report
+
+
+def _clone_facts(facts: Mapping[str, Facts]) -> dict[str, Any]:
+    site = facts[Preflight.name]["report"]
+    return {"table_prefix": site["table_prefix"], "wp_version": site["wp_version"], "docroot": facts[CreateSite.name]["docroot"]}
+
+
+def _seconds(job: Job, name: str) -> float:
+    for step in job.steps:
+        if step.name == name and step.started_at is not None and step.finished_at is not None:
+            return (step.finished_at - step.started_at).total_seconds()
+    return 0.0
+
+
+def _minutes(number: float) -> timedelta:
+    return timedelta(minutes=number)

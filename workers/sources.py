@@ -1,0 +1,64 @@
+"""The source of a clone job: where its agent is or comes to be, and one HTTP session for each attempt at a step."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from workers.step import StepContext
+from wpclone.core.jobs.errors import Fatal
+from wpclone.wordpress.address import AddressPolicy
+from wpclone.wordpress.agent.client import AgentAddress, AgentClient
+from wpclone.wordpress.login import AdminLogin
+from wpclone.wordpress.session import SiteSession
+
+REACH = "reach_source"
+"""The step whose facts say where the agent is."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Reaches sources. `clock` gives epoch seconds."""
+
+    policy: AddressPolicy
+    clock: Callable[[], float]
+    chance: random.Random
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[SiteSession]:
+        """A session for one attempt."""
+        async with SiteSession(self.policy, clock=self.clock, chance=self.chance) as session:
+            yield session
+
+    @asynccontextmanager
+    async def agent(self, context: StepContext) -> AsyncIterator[AgentClient]:
+        """The source's agent, after `reach_source`."""
+        async with self.session() as session:
+            yield AgentClient(session, address(context))
+
+
+def is_admin_login(context: StepContext) -> bool:
+    """Whether we install the agent ourselves, and so remove it."""
+    return bool(context.job.request["source_kind"] == "admin_login")
+
+
+def admin_login(context: StepContext) -> AdminLogin:
+    """The administrator's sign-in."""
+    source = context.secrets.source
+    return AdminLogin(url=context.job.request["source_url"], username=source["username"], password=source["password"])
+
+
+def address(context: StepContext) -> AgentAddress:
+    """Where the agent of this job answers."""
+    url = context.facts[REACH]["agent_url"]
+    return AgentAddress(url, context.secrets.agent_key if is_admin_login(context) else given_key(context))
+
+
+def given_key(context: StepContext) -> bytes:
+    """The key of an agent that the customer installed, as `wpclone agent zip` printed it. Raises Fatal."""
+    try:
+        return bytes.fromhex(context.secrets.source["agent_key"].strip())
+    except ValueError:
+        raise Fatal("AGENT_REFUSED", "The agent's key is not one that `wpclone agent zip` prints.") from None

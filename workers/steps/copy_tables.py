@@ -1,0 +1,77 @@
+"""Copy the source's tables into the clone's database, its addresses rewritten in the stream; resumes at the chunk."""
+
+from __future__ import annotations
+
+from workers.clone_databases import CloneDatabases
+from workers.sources import Sources
+from workers.step import Done, StepContext
+from workers.steps.create_database import CreateDatabase
+from workers.steps.create_site import CreateSite
+from workers.steps.preflight import Preflight, report_of
+from wpclone.core.jobs.errors import RetryLater
+from wpclone.wordpress.inspect import SiteReport
+from wpclone.wordpress.progress import Counts
+from wpclone.wordpress.rewrite import Mapping, Rewriter
+from wpclone.wordpress.tables import TableCopied, TargetDatabase, copy_tables
+
+
+class CopyTables:
+    """The step `copy_tables`. Its effects go with the database, which `create_database` drops."""
+
+    name = "copy_tables"
+
+    def __init__(self, sources: Sources, databases: CloneDatabases) -> None:
+        self._sources = sources
+        self._databases = databases
+
+    async def do(self, context: StepContext) -> Done:
+        """Facts: the tables with rows, bytes and checksums, consistency, what was left out. Counted once more at the end."""
+        report = report_of(context.facts[Preflight.name])
+        site = context.facts[CreateSite.name]
+        rewriter = Rewriter(mapping(report, site["url"], site["docroot"]))
+        async with self._sources.agent(context) as agent:
+            copied = await copy_tables(
+                agent, report, target(self._databases, context), rewriter=rewriter, fence=context.fence,
+                progress=lambda counts: _report(context, counts),
+            )  # fmt: skip
+        await self._refuse_missing_rows(context, copied.tables)
+        return Done(copied.to_json())
+
+    async def undo(self, context: StepContext) -> None:
+        """Nothing is left once the database has gone."""
+
+    async def _refuse_missing_rows(self, context: StepContext, tables: tuple[TableCopied, ...]) -> None:
+        """Before anything runs in the clone, its tables have exactly the rows that were read."""
+        there = await self._databases.count_rows(context.clone_id, [table.name for table in tables])
+        wrong = [table.name for table in tables if there.get(table.name) != table.rows]
+        if wrong:
+            sentence = f"The copy of {', '.join(wrong[:5])} does not have the rows that were read; it is tried again."
+            raise RetryLater("ROWS_MISSING", sentence)
+
+
+def target(databases: CloneDatabases, context: StepContext) -> TargetDatabase:
+    """The clone's database, signed in to as its own user."""
+    name, server = context.facts[CreateDatabase.name]["database"], databases.server
+    return TargetDatabase(
+        user=name, password=context.secrets.database_password, database=name, host=server.host, port=server.port
+    )
+
+
+def mapping(report: SiteReport, url: str, docroot: str) -> Mapping:
+    """Where the source's addresses and directories are in the clone.
+
+    A clone has its core at its root, so both of a source's addresses, though one may lie below the other, become the clone's one.
+    """
+    parts = [Mapping.of([address], url) for address in dict.fromkeys((report.siteurl, report.home))]
+    locations = sorted({location for part in parts for location in part.sources}, key=lambda location: -len(location.path))
+    paths = [(root.path, f"{docroot.rstrip('/')}/{root.place}".rstrip("/")) for root in report.roots]
+    with_paths = Mapping.of([report.home], url, [pair for pair in paths if pair[0].rstrip("/").startswith("/")])
+    return Mapping(tuple(locations), with_paths.target, with_paths.paths)
+
+
+def _report(context: StepContext, counts: Counts) -> None:
+    sentence = (
+        f"Copying tables: {counts.rows_done:,} of about {counts.rows_total:,} rows, "
+        f"{counts.bytes_done / 1e6:,.1f} of about {counts.bytes_total / 1e6:,.1f} MB"
+    )
+    context.report(counts.fraction, sentence)

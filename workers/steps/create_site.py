@@ -1,0 +1,25 @@
+"""Make the clone's place in the runtime: nothing is served yet."""
+
+from __future__ import annotations
+
+from workers.runtimes import Runtime
+from workers.step import Done, StepContext
+
+
+class CreateSite:
+    """The step `create_site`. Its undo removes the whole place."""
+
+    name = "create_site"
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def do(self, context: StepContext) -> Done:
+        """Facts: url, docroot, egress."""
+        await self._runtime.create(context.clone_id)
+        place = await self._runtime.ready(context.clone_id)
+        return Done(place.to_json())
+
+    async def undo(self, context: StepContext) -> None:
+        """Remove it with all its content."""
+        await self._runtime.delete(context.clone_id)

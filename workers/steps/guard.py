@@ -1,0 +1,122 @@
+"""Give the clone its own wp-config and its guard, and serve it: harmless from the first request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from workers.clone_databases import database_name
+from workers.job_secrets import Decrypter
+from workers.runtimes import Content, Place, Runtime
+from workers.sources import Sources, is_admin_login
+from workers.step import Done, StepContext
+from workers.steps.preflight import Preflight, report_of
+from wpclone.core.jobs.errors import Fatal
+from wpclone.core.jobs.job import Clone
+from wpclone.core.secrets import SecretsUnreadable, derive
+from wpclone.wordpress.guard import GuardSettings, guard_config, guard_files
+from wpclone.wordpress.inspect import SiteReport, inspect
+from wpclone.wordpress.wp_config import DatabaseLogin, Move, WithheldReport, WpConfig, generate_wp_config
+
+
+class Clones(Protocol):
+    """Reads clones; the job store does."""
+
+    async def get_clone(self, clone_id: str) -> Clone | None:
+        """See `JobStore.get_clone`."""
+
+
+@dataclass(frozen=True)
+class GuardRoom:
+    """What the step needs: `now` gives aware UTC; the banner's expiry is put right by `sync_expiry` once the store has set it."""
+
+    runtime: Runtime
+    clones: Clones
+    keys: Decrypter
+    now: Callable[[], datetime]
+
+
+class Guard:
+    """The step `guard`. Its effects go with the place, which `create_site` removes."""
+
+    name = "guard"
+
+    def __init__(self, sources: Sources, room: GuardRoom) -> None:
+        self._sources = sources
+        self._room = room
+
+    async def do(self, context: StepContext) -> Done:
+        """Facts: url, admin_login, which constants passed and which were withheld and why."""
+        report = await self._report(context)
+        clone = await self._clone(context)
+        place = await self._room.runtime.ready(context.clone_id)
+        login = _admin(context, report)
+        wp_config, constants = generate_wp_config(_wp_config(context, report, place, _kept(context)))
+        guard = {**guard_files(), "config.json": guard_config(self._settings(context, clone, place, login))}
+        place = await self._room.runtime.expose(context.clone_id, Content(wp_config, guard))
+        withheld = dict(report.withheld) | {name: str(why) for name, why in constants.withheld.items()}
+        return Done({"url": place.url, "admin_login": login, "egress": place.egress, **_constants(constants, withheld)})
+
+    async def undo(self, context: StepContext) -> None:
+        """Nothing is left once the place has gone."""
+
+    async def _report(self, context: StepContext) -> SiteReport:
+        """The preflight's report; asked anew only for constants whose values must not lie in facts."""
+        keep = _kept(context)
+        if not keep:
+            return report_of(context.facts[Preflight.name])
+        async with self._sources.agent(context) as agent:
+            return await inspect(agent, keep_constants=keep)
+
+    async def _clone(self, context: StepContext) -> Clone:
+        clone = await self._room.clones.get_clone(context.clone_id)
+        if clone is None or clone.guard_key is None:
+            raise Fatal("CLONE_GONE", "The clone's record has gone.")
+        return clone
+
+    def _settings(self, context: StepContext, clone: Clone, place: Place, login: str) -> GuardSettings:
+        try:
+            key = self._room.keys.decrypt(clone.guard_key or b"", clone.clone_id)
+        except SecretsUnreadable as error:
+            raise Fatal("SECRETS_UNREADABLE", "The clone's guard key cannot be read with this service's key ring.") from error
+        return GuardSettings(
+            clone_id=clone.clone_id, url=place.url, expires_at=self._room.now() + clone.ttl, admin_login=login,
+            password=context.secrets.admin_password, salt=derive(key, "password-salt")[:16], key=key, state_dir=place.guard_state,
+        )  # fmt: skip
+
+
+def _kept(context: StepContext) -> Collection[str]:
+    return frozenset(context.job.request.get("keep_constants") or ())
+
+
+def _admin(context: StepContext, report: SiteReport) -> str:
+    """Whom the owner signs in as: the administrator they gave us, else the site's first."""
+    given = context.secrets.source.get("username") if is_admin_login(context) else None
+    if given in report.administrators:
+        return str(given)
+    if not report.administrators:
+        raise Fatal("NO_ADMINISTRATOR", "The site has no administrator to sign in to its copy as.")
+    return report.administrators[0]
+
+
+def _wp_config(context: StepContext, report: SiteReport, place: Place, keep: Collection[str]) -> WpConfig:
+    name = database_name(context.clone_id)
+    return WpConfig(
+        database=DatabaseLogin(
+            host=place.database_host, port=place.database_port, name=name, user=name, password=context.secrets.database_password,
+            charset=report.db_charset or "utf8mb4", collate=report.db_collation,
+        ),
+        prefix=report.table_prefix,
+        home=place.url,
+        site_url=place.url,
+        random=context.secrets.salts,
+        constants=dict(report.constants),
+        keep_constants=keep,
+        move=Move(report.abspath, place.docroot, report.siteurl, place.url),
+    )  # fmt: skip
+
+
+def _constants(report: WithheldReport, withheld: dict[str, str]) -> dict[str, Any]:
+    return {"passed_constants": list(report.passed), "withheld_constants": withheld}

@@ -1,0 +1,58 @@
+"""Get an agent at the source: install ours with an administrator's sign-in, or greet the one the customer installed."""
+
+from __future__ import annotations
+
+import structlog
+
+from workers.sources import REACH, Sources, admin_login, given_key, is_admin_login
+from workers.step import Done, StepContext
+from wpclone.wordpress.address import check_address
+from wpclone.wordpress.agent.client import AgentAddress, AgentClient
+from wpclone.wordpress.errors import SiteError
+from wpclone.wordpress.login import install_agent, remove_agent
+
+_log = structlog.get_logger(__name__)
+
+
+class ReachSource:
+    """The step `reach_source`. Its undo removes an agent that we installed."""
+
+    name = REACH
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    async def do(self, context: StepContext) -> Done:
+        """Facts: `agent_url`. The key derives from the job's seed, so a second install finds the first."""
+        await check_address(context.job.request["source_url"], self._sources.policy)
+        async with self._sources.session() as session:
+            if is_admin_login(context):
+                secrets = context.secrets
+                address = await install_agent(session, admin_login(context), key=secrets.agent_key, folder=secrets.agent_folder)
+            else:
+                address = AgentAddress(context.job.request["source_url"], given_key(context))
+                await AgentClient(session, address).hello()
+        return Done({"agent_url": address.url})
+
+    async def undo(self, context: StepContext) -> None:
+        """Remove what we installed. Where the source can't be reached for that, the agent expires by itself."""
+        if not is_admin_login(context):
+            return
+        try:
+            await self._remove(context)
+        except SiteError as error:
+            if error.transient and not context.is_last_attempt:
+                raise
+            # Either nothing could ever be installed there, or nothing can be reached any more.
+            _log.warning("agent.left", job_id=context.job.job_id, reason=error.reason.value)
+
+    async def _remove(self, context: StepContext) -> None:
+        key = context.secrets.agent_key
+        url = context.facts.get(REACH, {}).get("agent_url")
+        async with self._sources.session() as session:
+            if url is None:
+                # Nobody knows whether an upload happened before the end of the last attempt: a repeat finds it.
+                address = await install_agent(session, admin_login(context), key=key, folder=context.secrets.agent_folder)
+            else:
+                address = AgentAddress(url, key)
+            await remove_agent(session, address)

@@ -1,0 +1,38 @@
+"""Leave the source as it was: remove the agent that we installed. The clone does not depend on it any more."""
+
+from __future__ import annotations
+
+import structlog
+
+from workers.sources import Sources, address, is_admin_login
+from workers.step import Done, StepContext
+from wpclone.wordpress.errors import SiteError
+from wpclone.wordpress.login import remove_agent
+
+_log = structlog.get_logger(__name__)
+
+
+class ReleaseSource:
+    """The step `release_source`. Its failure is retried, then reported; it never fails the clone."""
+
+    name = "release_source"
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    async def do(self, context: StepContext) -> Done:
+        """Facts: `agent`: `removed`, `kept` (the customer installed it) or `left` (with the reason)."""
+        if not is_admin_login(context):
+            return Done({"agent": "kept"})
+        try:
+            async with self._sources.session() as session:
+                await remove_agent(session, address(context))
+        except SiteError as error:
+            if error.transient and not context.is_last_attempt:
+                raise
+            _log.warning("agent.left", job_id=context.job.job_id, reason=error.reason.value)
+            return Done({"agent": "left", "reason": error.reason.value, "message": error.message})
+        return Done({"agent": "removed"})
+
+    async def undo(self, context: StepContext) -> None:
+        """Nothing to bring back: `reach_source` removes an agent that is still there."""
