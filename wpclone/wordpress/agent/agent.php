@@ -673,12 +673,18 @@ final class Index
     /** @param string[] $after @param string[] $above */
     private function enter(string $full, string $path, array $after, array $above, bool $sent): bool
     {
-        if (isset($this->skip[$path]) || in_array(basename($path), $this->own, true)) {
+        if (in_array(basename($path), $this->own, true)) {
             return true;
         }
         $about = @lstat($full);
         if ($about === false) {
             return true; // gone since the directory was read
+        }
+        if (isset($this->skip[$path])) {
+            if (!$sent) {
+                $this->entry('s', $path, $about, '');
+            }
+            return true;
         }
         $kind = $about['mode'] & 0170000;
         if ($kind === 0120000) {

@@ -1,0 +1,181 @@
+"""Writes files below a docroot from parts that a possibly hostile source sends.
+
+Nothing is written through a link: links are made last, when no file is written any more, and only to places inside the tree.
+A file appears whole or not at all: it is written beside the tree's own names and renamed. All calls block and are short.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from wpclone.wordpress.agent.wire import Part
+from wpclone.wordpress.errors import Reason, SiteError
+from wpclone.wordpress.fence import Fence
+from wpclone.wordpress.file_rules import LeftOut, shown
+from wpclone.wordpress.file_state import CopiedFile, Indexed
+
+_INCOMING = b".wpclone-incoming-"
+_STATES = {1: "gone", 2: "unreadable"}
+
+
+def checked_path(path: bytes) -> bytes:
+    """The path if it stays below where it starts; raises SiteError(HOSTILE_PATH)."""
+    parts = path.split(b"/")
+    if not path or b"\0" in path or any(part in (b"", b".", b"..") for part in parts) or parts[0].startswith(_INCOMING):
+        raise SiteError(Reason.HOSTILE_PATH, path=shown(path[:200]))
+    return path
+
+
+@contextmanager
+def disk_errors(path: bytes) -> Iterator[None]:
+    """Turns what the file system says about `path` into SiteErrors."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise SiteError(Reason.TOO_LITTLE_SPACE) from error
+        if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP):
+            raise SiteError(
+                Reason.HOSTILE_PATH, "The site sent two things of one name; the copy was stopped.", path=shown(path)
+            ) from error
+        raise
+
+
+class TreeWriter:
+    """The tree below `root` while it is written by the holder of `fence`."""
+
+    def __init__(self, root: Path, fence: Fence) -> None:
+        self._root = os.fsencode(root)
+        self._fence = fence
+        self._incoming = self._root + b"/" + _INCOMING + b"%d" % fence.number
+        self._known: set[bytes] = set()
+        self._open: _Incoming | None = None
+
+    def begin(self) -> None:
+        """Make the place for files being written, and clear away those of attempts before."""
+        os.makedirs(self._root, mode=0o755, exist_ok=True)
+        for name in os.listdir(self._root):
+            if name.startswith(_INCOMING):
+                shutil.rmtree(self._root + b"/" + name, ignore_errors=True)
+        os.mkdir(self._incoming, 0o700)
+
+    def end(self) -> None:
+        """Remove the place for files being written."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+        shutil.rmtree(self._incoming, ignore_errors=True)
+
+    def directory(self, path: bytes, mode: int = 0o755) -> bytes:
+        """Make a directory (and those above it); its full path. No part of it may be a link."""
+        full = self._root + b"/" + path if path else self._root
+        if full in self._known:
+            return full
+        if path:
+            parent, _, _ = path.rpartition(b"/")
+            self.directory(parent)
+            with disk_errors(path):
+                try:
+                    os.mkdir(full, (mode & 0o755) | 0o700)
+                except FileExistsError:
+                    if os.path.islink(full) or not os.path.isdir(full):
+                        raise
+        self._known.add(full)
+        return full
+
+    def write(self, parts: Sequence[tuple[Indexed, Part]]) -> list[tuple[int, CopiedFile]]:
+        """Write parts in their order; what was finished by them. Raises FencedOff before anything of a newer claim is touched."""
+        self._fence.check()
+        done = []
+        for item, part in parts:
+            finished = self._part(item, part)
+            if finished is not None:
+                done.append((item.number, finished))
+        return done
+
+    def _part(self, item: Indexed, part: Part) -> CopiedFile | None:
+        if part.status != 0:
+            self._drop()
+            return CopiedFile(item.local, 0, "", _STATES.get(part.status, "unreadable"))
+        with disk_errors(item.local):
+            if part.offset == 0:
+                self._drop()
+                self._open = _Incoming(self._incoming + b"/%d" % item.number, item.number, part)
+            if self._open is None or self._open.number != item.number or self._open.size != part.offset:
+                self._drop()
+                return CopiedFile(item.local, 0, "", "changed")
+            self._open.add(part)
+            return self._finish(item, part) if part.last else None
+
+    def _finish(self, item: Indexed, part: Part) -> CopiedFile | None:
+        """Give a whole file its name, unless it changed while it was read."""
+        incoming, self._open = self._open, None
+        if incoming is None:
+            return None
+        digest = incoming.close()
+        whole = incoming.size == part.size and incoming.first == (part.size, part.mtime)
+        parent, _, name = item.local.rpartition(b"/")
+        directory = self.directory(parent)
+        os.chmod(incoming.path, (item.entry.mode & 0o755) | 0o600)
+        os.utime(incoming.path, (part.mtime, part.mtime))
+        self._fence.check()
+        try:
+            os.replace(incoming.path, directory + b"/" + name)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return CopiedFile(item.local, 0, "", "refused")
+        return CopiedFile(item.local, incoming.size, digest, "ok" if whole else "changed")
+
+    def _drop(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            os.unlink(self._open.path)
+            self._open = None
+
+    def link(self, path: bytes, target: bytes) -> LeftOut | None:
+        """Make a link to another place of the tree, relative; why not, if its target is not in the copy."""
+        self._fence.check()
+        parent, _, name = path.rpartition(b"/")
+        directory = self.directory(parent)
+        if os.path.realpath(directory) != os.path.realpath(self._root) + (b"/" + parent if parent else b""):
+            raise SiteError(Reason.HOSTILE_PATH, path=shown(path))
+        if target and not os.path.lexists(self._root + b"/" + target):
+            return LeftOut(shown(path), "a link to something that is not copied")
+        fresh = self._incoming + b"/link"
+        with disk_errors(path):
+            if os.path.lexists(fresh):
+                os.unlink(fresh)
+            os.symlink(os.path.relpath(b"/" + target, b"/" + parent), fresh)
+            os.replace(fresh, directory + b"/" + name)
+        return None
+
+
+class _Incoming:
+    """A file being written."""
+
+    def __init__(self, path: bytes, number: int, part: Part) -> None:
+        self.path, self.number, self.size = path, number, 0
+        self.first = (part.size, part.mtime)
+        self._hash = hashlib.sha256()
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        self._closed = False
+
+    def add(self, part: Part) -> None:
+        rest = part.data
+        self._hash.update(rest)
+        self.size += len(rest)
+        while rest:
+            rest = rest[os.write(self._file, rest) :]
+
+    def close(self) -> str:
+        if not self._closed:
+            os.close(self._file)
+            self._closed = True
+        return self._hash.hexdigest()

@@ -1,0 +1,244 @@
+"""Copies a site's files: an index first, then their content in batches, links last.
+
+Repeatable and resumable: after a kill at any point the same call finishes the same tree. What is not copied, and why, is
+returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from wpclone.wordpress.agent.client import AgentClient
+from wpclone.wordpress.agent.wire import Entry, Part
+from wpclone.wordpress.errors import Reason, SiteError
+from wpclone.wordpress.fence import Fence
+from wpclone.wordpress.file_rules import LeftOut, file_left_out, shown
+from wpclone.wordpress.file_state import CopiedFile, FileState, Indexed
+from wpclone.wordpress.file_writer import TreeWriter, checked_path
+from wpclone.wordpress.inspect import SiteReport
+from wpclone.wordpress.progress import Counts, Progress
+from wpclone.wordpress.roots import Root
+
+__all__ = ["Fence", "FilesCopied", "copy_files"]
+
+_BATCH_FILES = 1000
+_BATCH_BYTES = 64 << 20
+# What is written in one go by a thread: small enough that a cancelled copy stops within milliseconds.
+_WRITE_BYTES = 4 << 20
+_SPARE_BYTES = 32 << 20
+_MOST_SHOWN = 500
+_REREADS = 2
+
+_KINDS_LEFT_OUT = {
+    "x": "a link to nothing",
+    "c": "a link in a circle",
+    "o": "neither file, directory nor link",
+    "u": "a directory the web server's user cannot read",
+}
+_STATES_LEFT_OUT = {
+    "gone": "deleted at the source while it was copied",
+    "unreadable": "the web server's user cannot read it",
+    "refused": "its name is too long for this file system",
+}
+
+
+@dataclass(frozen=True)
+class FilesCopied:
+    """What a copy wrote. `bytes` and `files` count files' contents; `followed` are links out of the site, now the files they
+    showed; `changed` are files that changed while they were read, so that their content is of no single moment."""
+
+    files: int
+    bytes: int
+    links: int
+    excluded: tuple[LeftOut, ...]
+    followed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain objects."""
+        return asdict(self)
+
+
+async def copy_files(
+    agent: AgentClient, report: SiteReport, root: Path, *, fence: Fence, progress: Progress, exclude: Sequence[str] = ()
+) -> FilesCopied:
+    """Write the site's files below `root`, the copy's docroot. `exclude` are globs of paths relative to it.
+
+    Raises SiteError (TOO_LITTLE_SPACE, HOSTILE_PATH, what requests raise) and FencedOff when a newer claim writes there.
+    """
+    await asyncio.to_thread(fence.claim)
+    state = FileState(fence.path, [[asdict(tree) for tree in report.roots], list(exclude)])
+    if not await asyncio.to_thread(state.has_index):
+        await _index(agent, report.roots, state, fence, exclude)
+    return await _Copy(agent, report.roots, state, TreeWriter(root, fence), progress).run(root)
+
+
+async def _index(agent: AgentClient, roots: Sequence[Root], state: FileState, fence: Fence, exclude: Sequence[str]) -> None:
+    """Write the index: what is to be copied; and the list of what is not."""
+    out = state.begin_index()
+    try:
+        for number, root in enumerate(roots):
+            async with aclosing(agent.index(root.name, skip=list(root.skipped()))) as index:
+                async for entries in index:
+                    fence.check()
+                    left_out = []
+                    for entry in entries:
+                        local = checked_path(root.local(checked_path(entry.path)))
+                        reason = _why_not(entry, root, exclude)
+                        if reason is None:
+                            state.add(out, number, entry, local)
+                        else:
+                            left_out.append(LeftOut(shown(local), reason))
+                    state.note_left_out(left_out)
+        await asyncio.to_thread(state.end_index, out)
+    finally:
+        out.close()
+
+
+def _why_not(entry: Entry, root: Root, exclude: Sequence[str]) -> str | None:
+    """Why an entry is not copied, or None. Raises SiteError(HOSTILE_PATH) for a link that leads out."""
+    if entry.kind == "s":
+        return root.skipped().get(entry.path, "left out")
+    if entry.kind == "l" and entry.target:
+        checked_path(entry.target)
+    return _KINDS_LEFT_OUT.get(entry.kind) or file_left_out(root.rule_path(entry.path), exclude)
+
+
+class _Copy:
+    """One attempt at the files of an index."""
+
+    def __init__(
+        self, agent: AgentClient, roots: Sequence[Root], state: FileState, writer: TreeWriter, progress: Progress
+    ) -> None:
+        self._agent, self._roots, self._state, self._writer = agent, roots, state, writer
+        self._progress = progress
+        self._files = self._bytes = self._links = 0
+        self._changed: list[str] = []
+
+    async def run(self, root: Path) -> FilesCopied:
+        done = await asyncio.to_thread(self._resume)
+        await asyncio.to_thread(self._writer.begin)
+        try:
+            self._check_space(root)
+            self._tell()
+            await asyncio.to_thread(self._directories)
+            for batch in self._batches(done):
+                await self._read(batch)
+            await asyncio.to_thread(self._make_links)
+        finally:
+            await asyncio.shield(asyncio.to_thread(self._writer.end))
+        followed = tuple(shown(item.local) for item in self._state.indexed("FD"))[:_MOST_SHOWN]
+        excluded = self._state.left_out()
+        return FilesCopied(self._files, self._bytes, self._links, excluded, followed, tuple(self._changed[:_MOST_SHOWN]))
+
+    def _resume(self) -> set[int]:
+        """Numbers of the files that are done, by this or an earlier attempt."""
+        done = set()
+        for number, file in self._state.copied():
+            if number not in done:
+                done.add(number)
+                self._count(file)
+        return done
+
+    def _count(self, file: CopiedFile) -> None:
+        if file.state in _STATES_LEFT_OUT:
+            self._state.note_left_out([LeftOut(shown(file.path), _STATES_LEFT_OUT[file.state])])
+            return
+        self._files += 1
+        self._bytes += file.size
+        if file.state == "changed":
+            self._changed.append(shown(file.path))
+
+    def _check_space(self, root: Path) -> None:
+        missing = self._state.bytes - self._bytes + _SPARE_BYTES
+        free = shutil.disk_usage(root).free
+        if missing > free:
+            raise SiteError(Reason.TOO_LITTLE_SPACE, needed_bytes=str(missing), free_bytes=str(free))
+
+    def _tell(self) -> None:
+        self._progress(
+            Counts(bytes_done=self._bytes, bytes_total=self._state.bytes, files_done=self._files, files_total=self._state.files)
+        )
+
+    def _directories(self) -> None:
+        for item in self._state.indexed("dD"):
+            self._writer.directory(item.local, item.entry.mode)
+
+    def _make_links(self) -> None:
+        for item in self._state.indexed("l"):
+            target = self._roots[item.root].local(item.entry.target) if item.entry.target else b""
+            missing = self._writer.link(item.local, target)
+            if missing is None:
+                self._links += 1
+            else:
+                self._state.note_left_out([missing])
+
+    def _batches(self, done: set[int]) -> Iterator[list[Indexed]]:
+        """Files not yet written, in runs of one root that one request can ask for."""
+        batch: list[Indexed] = []
+        size = 0
+        for item in self._state.indexed("fF"):
+            if item.number in done:
+                continue
+            if batch and (item.root != batch[0].root or len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES):
+                yield batch
+                batch, size = [], 0
+            batch.append(item)
+            size += item.entry.size
+        if batch:
+            yield batch
+
+    async def _read(self, batch: list[Indexed]) -> None:
+        """Copy a batch; files that change while they are read are read again, and in the end taken as they are."""
+        for last_try in [False] * _REREADS + [True]:
+            changed: list[tuple[int, CopiedFile]] = []
+            async with aclosing(self._finished(batch)) as groups:
+                async for group in groups:
+                    kept = [one for one in group if last_try or one[1].state != "changed"]
+                    changed += [one for one in group if not last_try and one[1].state == "changed"]
+                    self._state.note_copied(kept)
+                    for _, file in kept:
+                        self._count(file)
+                    self._tell()
+            if not changed:
+                return
+            again = {number for number, _ in changed}
+            batch = [item for item in batch if item.number in again]
+
+    async def _finished(self, batch: list[Indexed]) -> AsyncGenerator[list[tuple[int, CopiedFile]], None]:
+        """Read from the source and write at the same time; yields what was finished, a group at a time."""
+        writing: asyncio.Task[list[tuple[int, CopiedFile]]] | None = None
+        try:
+            async with aclosing(self._groups(batch)) as groups:
+                async for group in groups:
+                    if writing is not None:
+                        yield await asyncio.shield(writing)
+                    writing = asyncio.create_task(asyncio.to_thread(self._writer.write, group))
+            if writing is not None:
+                yield await asyncio.shield(writing)
+        finally:
+            if writing is not None:
+                await asyncio.wait([writing])  # a thread cannot be cancelled; it has a few megabytes to write
+                writing.exception()  # raised above already, or less important than what ends this copy
+
+    async def _groups(self, batch: list[Indexed]) -> AsyncGenerator[list[tuple[Indexed, Part]], None]:
+        """The parts of a batch's files in groups of a few megabytes."""
+        group: list[tuple[Indexed, Part]] = []
+        size = 0
+        root = self._roots[batch[0].root]
+        async with aclosing(self._agent.read(root.name, [(item.entry.path, 0) for item in batch])) as stream:
+            async for parts in stream:
+                for part in parts:
+                    group.append((batch[part.index], part))
+                    size += len(part.data)
+                if size >= _WRITE_BYTES:
+                    yield group
+                    group, size = [], 0
+        if group:
+            yield group
