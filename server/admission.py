@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,6 +19,7 @@ class Admission:
     def __init__(self, *, most_short: int = 512, most_lasting: int = 10_000) -> None:
         self._most = {False: most_short, True: most_lasting}
         self._now = {False: 0, True: 0}
+        self._settled = asyncio.Event()
 
     @contextmanager
     def admit(self, method: str) -> Iterator[None]:
@@ -30,3 +32,17 @@ class Admission:
             yield
         finally:
             self._now[group] -= 1
+            if not any(self._now.values()):
+                self._settled.set()
+
+    async def settle(self, *, within: float) -> bool:
+        """Wait until no call is at work, at most `within` seconds; whether that came true."""
+        self._settled.clear()
+        if not any(self._now.values()):
+            return True
+        try:
+            async with asyncio.timeout(within):
+                await self._settled.wait()
+        except TimeoutError:
+            return False
+        return True

@@ -66,12 +66,10 @@ class Health(health_pb2_grpc.HealthServicer):
         except StoreUnavailable:
             return
 
-    def _status(self, service: str) -> int:
+    def _status(self, service: str) -> str:
         if service not in self._names:
-            return health_pb2.HealthCheckResponse.ServingStatus.SERVICE_UNKNOWN
-        if self._is_serving and not self._is_draining:
-            return health_pb2.HealthCheckResponse.SERVING
-        return health_pb2.HealthCheckResponse.NOT_SERVING
+            return "SERVICE_UNKNOWN"
+        return "SERVING" if self._is_serving and not self._is_draining else "NOT_SERVING"
 
     def _change(self) -> None:
         self._changed.set()

@@ -1,0 +1,144 @@
+"""The serving process, put together from a store, a bus and keys: its objects, its loops, its gRPC server, its drain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from server.accept import Accept
+from server.admission import Admission
+from server.auth import Auth
+from server.estimates import Estimates
+from server.health import Health
+from server.interceptors import Edge
+from server.ringer import Ringer
+from server.service import CloneService, Parts
+from server.showing import Showing
+from server.sign_in import SignIn
+from server.supervise import keep
+from server.translate import Lives
+from server.watch import Beat, Watches
+from wpclone.core.bus import Bus
+from wpclone.core.clock import Clock
+from wpclone.core.ids import Randomness
+from wpclone.core.jobs.retry import Chance
+from wpclone.core.metrics import Metrics
+from wpclone.core.secrets import KeyRing
+from wpclone.core.store import JobStore
+from wpclone.v2 import clone_service_pb2, clone_service_pb2_grpc
+
+_log = structlog.get_logger(__name__)
+
+SERVICE: str = clone_service_pb2.DESCRIPTOR.services_by_name["CloneService"].full_name
+
+_add_health: Callable[[Health, grpc.aio.Server], Any] = health_pb2_grpc.add_HealthServicer_to_server
+_enable_reflection: Callable[[tuple[str, ...], grpc.aio.Server], Any] = reflection.enable_server_reflection
+
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a coin toss
+    ("grpc.max_receive_message_length", 1024 * 1024),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # The default answers a client that pings more than every 5 minutes with GOAWAY; watches need to ping.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """What a process finds outside of itself."""
+
+    store: JobStore
+    bus: Bus
+    keys: KeyRing
+    metrics: Metrics
+    clock: Clock
+    randomness: Randomness
+    chance: Chance
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How often loops run, in seconds."""
+
+    reread: float = 5.0
+    ensure: float = 10.0
+    estimates: float = 60.0
+    beat: Beat = field(default_factory=Beat)
+
+
+class App:
+    """One serving process. `start`, then `drain`."""
+
+    def __init__(self, world: World, *, lives: Lives, runtime: str, rhythm: Rhythm) -> None:
+        self._world = world
+        self._rhythm = rhythm
+        self._tasks: list[asyncio.Task[None]] = []
+        self._admission = Admission()
+        self._estimates = Estimates(world.store, world.clock)
+        self._ringer = Ringer(world.bus)
+        self._watches = Watches(world.store, world.bus, world.metrics, chance=world.chance, beat=rhythm.beat)
+        self._health = Health(world.store, (SERVICE,))
+        self._service = CloneService(
+            Parts(
+                store=world.store,
+                auth=Auth(world.store, world.keys.token_hash, world.clock),
+                accept=Accept(world.store, self._ringer, world.keys, world.randomness, runtime),
+                watches=self._watches,
+                showing=Showing(self._estimates, world.keys),
+                sign_in=SignIn(world.keys, world.clock, world.randomness),
+                lives=lives,
+                clock=world.clock,
+            )
+        )
+        edge = Edge(
+            ours=f"{SERVICE}/", admission=self._admission, clock=world.clock, randomness=world.randomness, metrics=world.metrics
+        )
+        self._server = grpc.aio.server(interceptors=(edge,), options=OPTIONS)
+
+    async def start(self, address: str) -> int:
+        """Serve on `host:port`; returns the port. Raises RuntimeError when it is taken."""
+        clone_service_pb2_grpc.add_CloneServiceServicer_to_server(self._service, self._server)
+        _add_health(self._health, self._server)
+        _enable_reflection((SERVICE, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server)
+        port = self._server.add_insecure_port(address)
+        self._world.metrics.bus_connected.set_function(lambda: float(self._world.bus.is_connected))
+        self._keep("health", self._health.look, 1.0)
+        self._keep("watch.listen", self._watches.listen, 0.2)
+        self._keep("watch.reread", self._watches.reread, self._rhythm.reread)
+        self._keep("ringer", self._ringer.once, 0.0)
+        self._keep("bus.ensure", self._ensure, self._rhythm.ensure)
+        self._keep("estimates", self._estimates.refresh, self._rhythm.estimates)
+        await self._server.start()
+        _log.info("server.serving", address=address, port=port)
+        return port
+
+    async def drain(self, grace: float) -> None:
+        """Stop: unhealthy first, watchers sent on their way, then `grace` seconds for calls under way, then the loops."""
+        _log.info("server.draining", grace=grace)
+        self._health.drain()
+        self._watches.drain()
+        await self._server.stop(grace)
+        await self._admission.settle(within=1.0)  # a call's cleanup may outlive stop(): the store must not be closed under it
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        _log.info("server.stopped")
+
+    async def _ensure(self) -> None:
+        """Make stream and consumers where they are missing; rings that were in a lost stream are rung again."""
+        if await self._world.bus.ensure():
+            _log.warning("bus.stream_made_anew", rung_again=await self._world.store.ring_all_again())
+
+    def _keep(self, name: str, once: Callable[[], Awaitable[None]], every: float) -> None:
+        loop = keep(name, once, every=every, clock=self._world.clock, chance=self._world.chance)
+        self._tasks.append(asyncio.create_task(loop, name=name))
