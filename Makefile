@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .PHONY: help setup gen fmt lint verify test demo up down bench chaos
 
 BIN := .venv/bin
-SOURCES := wpclone server workers tests bench
+SOURCES := $(wildcard wpclone server workers tests bench)
 # Tools are found in the virtual environment first, so that buf finds its plugins and Python its servers.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
