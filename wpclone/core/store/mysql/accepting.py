@@ -55,7 +55,8 @@ class Accepting(Part):
 
         for _ in range(_TRIES):
             try:
-                return await self._db.transact(at_once) or await self._db.transact(within_limits)
+                job = await self._db.transact(at_once)
+                return job if job is not None else await self._db.transact(within_limits)
             except Duplicate:
                 job = await self._db.transact(lambda session: _first(session, new, key))
                 if job is not None:
