@@ -134,6 +134,7 @@ class CloneDatabases:
                 connection = await aiomysql.connect(  # type: ignore[no-untyped-call]
                     host=server.host, port=server.port, user=user or server.user, password=password or server.password,
                     autocommit=True, charset="utf8mb4", connect_timeout=5,
+                    init_command="SET sql_notes = 0",  # "already there" and "already gone" are success, not news
                 )  # fmt: skip
                 try:
                     async with connection.cursor() as cursor:

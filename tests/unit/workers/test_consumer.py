@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.support.jobs import CUSTOMER, clone_id, clone_plan, new_clone, new_clone_job, planned
+from tests.support.jobs import CUSTOMER, clone_id, clone_plan, planned
 from tests.support.wait import until_async
 from tests.unit.workers.desk import Desk, forever
 from tests.unit.workers.test_leases import PlayedLine
@@ -234,7 +234,3 @@ async def _is_empty(desk: Desk) -> bool:
 async def _has_given_back(desk: Desk) -> bool:
     job = await desk.job(1)
     return job.state is JobState.PENDING and job.fence == 1
-
-
-def test_new_jobs_of_the_support_module_name_their_clone() -> None:
-    assert new_clone_job(7).clone_id == new_clone(7).clone_id

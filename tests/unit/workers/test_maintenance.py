@@ -1,0 +1,229 @@
+import asyncio
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.support.clock import ManualClock
+from tests.support.jobs import clone_id, clone_plan, planned
+from tests.support.wait import until_async
+from tests.unit.workers.desk import Desk, forever
+from workers.maintenance.expire import Expiry
+from workers.maintenance.measure import Measure
+from workers.maintenance.prune import Prune
+from workers.maintenance.relay import Relay
+from workers.maintenance.sweep import Sweep
+from workers.maintenance.sync_expiry import SyncExpiry
+from workers.runtimes.memory import MemoryRuntime
+from workers.supervise import Loop, Supervisor
+from wpclone.core.jobs.errors import BusUnavailable, StoreUnavailable
+from wpclone.core.jobs.job import Job, Ring
+from wpclone.core.jobs.states import JobKind, Priority
+
+
+def relay(desk: Desk) -> Relay:
+    return Relay(desk.store, desk.bus, desk.clock, desk.metrics)
+
+
+async def rung(desk: Desk) -> list[str]:
+    """The jobs that are rung now, taken off the queue."""
+    found = []
+    while delivery := await desk.bus.take(Priority.NORMAL, wait=0):
+        assert delivery.ring is not None
+        found.append(delivery.ring.job_id)
+        await delivery.ack()
+    return found
+
+
+async def ready_clone(desk: Desk, number: int = 1) -> Job:
+    await desk.accept(number)
+    return await desk.run(clone_plan(planned(desk.step("one"))), number)
+
+
+async def test_a_job_whose_first_ring_was_lost_is_rung_once() -> None:
+    desk = Desk()
+    await desk.accept()
+    desk.clock.advance(3)
+    ringer = relay(desk)
+    await ringer.once()
+    await ringer.once()
+    assert await rung(desk) == [clone_id(1)]
+
+
+async def test_nothing_is_rung_while_the_bus_is_away_and_nothing_is_lost() -> None:
+    desk = Desk()
+    await desk.accept()
+    desk.clock.advance(3)
+    desk.bus.cut()
+    ringer = relay(desk)
+    await ringer.once()
+    desk.bus.mend()
+    await ringer.once()
+    assert await rung(desk) == [clone_id(1)]
+
+
+async def test_a_ring_that_could_not_be_published_is_due_again_at_once() -> None:
+    desk = Desk()
+    for number in (1, 2):
+        await desk.accept(number)
+    desk.clock.advance(3)
+    ring, failures = desk.bus.ring, [BusUnavailable()]
+
+    async def failing(one: Ring) -> None:
+        if failures:
+            raise failures.pop()
+        await ring(one)
+
+    desk.bus.ring = failing  # type: ignore[method-assign, assignment]
+    ringer = relay(desk)
+    with pytest.raises(BusUnavailable):
+        await ringer.once()
+    desk.clock.advance(0.1)
+    await ringer.once()
+    assert sorted(await rung(desk)) == [clone_id(1), clone_id(2)]
+
+
+async def test_a_wiped_bus_has_every_open_job_rung_again() -> None:
+    desk = Desk()
+    await desk.accept()
+    desk.clock.advance(3)
+    ringer = relay(desk)
+    await ringer.once()
+    desk.bus.wipe()
+    desk.clock.advance(11)
+    await ringer.once()
+    desk.clock.advance(0.1)
+    await ringer.once()
+    assert await rung(desk) == [clone_id(1)]
+
+
+async def test_after_an_outage_expired_leases_are_left_alone_for_five_seconds() -> None:
+    desk = Desk()
+    await desk.accept()
+    await desk.claim()
+    ringer = relay(desk)
+    await ringer.once()
+    desk.store.fail_with(StoreUnavailable())
+    desk.clock.advance(60)
+    with pytest.raises(StoreUnavailable):
+        await ringer.once()
+    desk.store.fail_with(None)
+    await ringer.once()
+    desk.clock.advance(4.9)
+    await ringer.once()
+    assert await rung(desk) == []
+    desk.clock.advance(0.2)
+    await ringer.once()
+    assert await rung(desk) == [clone_id(1)]
+
+
+async def test_a_clone_whose_time_is_over_gets_one_delete_job() -> None:
+    desk = Desk()
+    await ready_clone(desk)
+    numbers = iter(range(10, 20))
+    expiry = Expiry(desk.store, lambda size: next(numbers).to_bytes(size, "big"), version=3)
+    await expiry.once()
+    desk.clock.advance(3601)
+    await expiry.once()
+    await expiry.once()
+    job = await desk.store.get_job("delete-00000000000a")
+    assert job is not None
+    assert (job.clone_id, job.kind, job.definition_version) == (clone_id(1), JobKind.DELETE, 3)
+    assert await desk.clone_state() == "deleting"
+    assert await desk.store.get_job("delete-00000000000b") is None
+
+
+async def test_expiries_are_carried_to_the_runtime_once(tmp_path: Path) -> None:
+    desk, runtime = Desk(), MemoryRuntime(tmp_path)
+    await ready_clone(desk)
+    await runtime.create(clone_id(1))
+    await SyncExpiry(desk.store, runtime).once()
+    place, clone = await runtime.describe(clone_id(1)), await desk.store.get_clone(clone_id(1))
+    assert place is not None
+    assert clone is not None
+    assert place.expires_at == clone.expires_at == clone.synced_expires_at
+
+
+async def test_an_expiry_that_the_runtime_refuses_is_tried_again(tmp_path: Path) -> None:
+    desk, runtime = Desk(), MemoryRuntime(tmp_path)
+    await ready_clone(desk)
+    sync = SyncExpiry(desk.store, runtime)
+    await sync.once()
+    assert len(await desk.store.unsynced_expiries(most=5)) == 1
+
+
+class PlayedDatabases:
+    """Databases of clones by name."""
+
+    def __init__(self, *clones: str) -> None:
+        self.clones = set(clones)
+
+    async def names(self) -> list[str]:
+        return ["wpc_" + clone.removeprefix("clone-") for clone in self.clones]
+
+    async def drop(self, clone: str) -> None:
+        self.clones.discard(clone)
+
+
+@pytest.mark.parametrize("removes_unknown", [True, False])
+async def test_the_sweep_removes_an_orphan_it_saw_twice_and_nothing_alive(tmp_path: Path, removes_unknown: bool) -> None:
+    desk, runtime = Desk(), MemoryRuntime(tmp_path)
+    await ready_clone(desk, 1)
+    databases = PlayedDatabases(clone_id(1), clone_id(9))
+    for number in (1, 9):
+        await runtime.create(clone_id(number))
+    sweep = Sweep(desk.store, runtime, databases, removes_unknown=removes_unknown)  # type: ignore[arg-type]
+    await sweep.once()
+    assert databases.clones == {clone_id(1), clone_id(9)}
+    await sweep.once()
+    left = {clone_id(1)} if removes_unknown else {clone_id(1), clone_id(9)}
+    assert databases.clones == left
+    assert {place.clone_id for place in await runtime.list()} == left
+
+
+async def test_old_finished_jobs_are_pruned_and_live_clones_kept() -> None:
+    desk = Desk()
+    await ready_clone(desk)
+    desk.clock.advance(timedelta(days=40))
+    await Prune(desk.store, timedelta(days=30)).once()
+    assert await desk.store.get_job(clone_id(1)) is not None
+
+
+async def test_the_queue_is_measured() -> None:
+    desk = Desk()
+    await desk.accept()
+    desk.clock.advance(7)
+    await Measure(desk.store, desk.metrics).once()
+    assert desk.metrics.queue_depth._value.get() == 1
+    assert desk.metrics.queue_oldest_seconds._value.get() == 7
+
+
+async def test_a_loop_that_fails_is_repeated_with_growing_pauses_and_never_ends() -> None:
+    clock = ManualClock()
+    passes: list[float] = []
+
+    async def once() -> None:
+        passes.append(clock.monotonic())
+        raise RuntimeError("always")
+
+    keeping = asyncio.create_task(Supervisor(clock, lambda: 0.99).keep(Loop("played", once, 1.0)))
+
+    async def five() -> bool:
+        clock.advance(0.5)
+        return len(passes) >= 5
+
+    await until_async(five, within=2, every=0)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    pauses = [after - before for before, after in pairwise(passes)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] > pauses[0]
+
+
+async def test_a_loop_ends_when_it_is_cancelled() -> None:
+    keeping = asyncio.create_task(Supervisor(ManualClock(), lambda: 0.5).keep(Loop("played", forever, 1.0)))
+    await asyncio.sleep(0)
+    keeping.cancel()
+    async with asyncio.timeout(1):
+        await asyncio.gather(keeping, return_exceptions=True)
