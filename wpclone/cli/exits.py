@@ -56,8 +56,13 @@ EXITS: dict[str, Exit] = {
     "UNREACHABLE": Exit.UNREACHABLE,
     "TIMED_OUT": Exit.UNREACHABLE,
     "UNIMPLEMENTED": Exit.NOT_HERE,
+    "SETTINGS_WRONG": Exit.NOT_HERE,
+    "KEY_RING_UNUSABLE": Exit.NOT_HERE,
+    "STORE_MISCONFIGURED": Exit.NOT_HERE,
     "STALE_CLAIM": Exit.INTERNAL,
     "STEP_OUTCOME": Exit.INTERNAL,
+    "SECRETS_UNREADABLE": Exit.INTERNAL,
+    "STORE_REFUSED": Exit.INTERNAL,
     "INTERNAL": Exit.INTERNAL,
 }
 """The code for a refused or failed call. A reason that ends a job has no line here: the job's own state decides."""
