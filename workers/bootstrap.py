@@ -8,27 +8,21 @@ import random
 import socket
 import time
 from contextlib import AsyncExitStack
-from datetime import timedelta
 
 from prometheus_client import CollectorRegistry
 
 from workers.assembly import Parts, assemble
 from workers.clone_databases import CloneDatabases, DatabaseServer
 from workers.clone_plan import CloneTools, clone_plan
-from workers.delete_plan import VERSION, delete_plan
+from workers.delete_plan import delete_plan
 from workers.failpoints import Failpoints
-from workers.maintenance.expire import Expiry
-from workers.maintenance.measure import Measure
-from workers.maintenance.prune import Prune
-from workers.maintenance.sweep import Sweep
-from workers.maintenance.sync_expiry import SyncExpiry
+from workers.maintenance.schedule import schedule
 from workers.pages import Pages
 from workers.plans import Plans
 from workers.runtimes.local import LocalRuntime
 from workers.sources import Sources
 from workers.steps.guard import GuardRoom
 from workers.steps.preflight import Room, free_bytes
-from workers.supervise import Loop
 from wpclone.core.bus.jetstream import JetStreamBus
 from wpclone.core.clock import SystemClock
 from wpclone.core.ids import worker_name
@@ -73,12 +67,6 @@ async def work(settings: WorkerSettings, stop: asyncio.Event, *, failpoint: str 
             name, settings.worker_slots, store, bus, RenewalLine(database_url), plans, keys, clock, random_source.random, metrics,
             Failpoints(failpoint), lambda: time.clock_gettime(time.CLOCK_BOOTTIME), os._exit,
         )  # fmt: skip
-        loops = [
-            Loop("expire", Expiry(store, os.urandom, VERSION).once, 2.0),
-            Loop("sync_expiry", SyncExpiry(store, runtime).once, 2.0),
-            Loop("sweep", Sweep(store, runtime, databases, removes_unknown=False).once, 300.0),
-            Loop("prune", Prune(store, timedelta(days=30)).once, 600.0),
-            Loop("measure", Measure(store, metrics).once, 5.0),
-        ]
+        loops = schedule(store, runtime, databases, metrics, os.urandom)
         stack.callback(serve(metrics.registry, settings.metrics_address))
         await assemble(parts, loops).run(stop, grace=settings.drain_seconds)

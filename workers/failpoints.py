@@ -28,10 +28,10 @@ def _bug() -> None:
 ACTIONS: Mapping[str, Callable[[], None]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
-    "block": lambda: _block(30.0),
+    "block": lambda: _block(20.0),
     "bug": _bug,
 }
-"""What can happen: SIGKILL, SIGSTOP, the event loop blocked for 30 s, an exception nobody expects."""
+"""What can happen: SIGKILL, SIGSTOP, the event loop blocked for 20 s, longer than a lease, an exception nobody expects."""
 
 
 class Failpoints:
