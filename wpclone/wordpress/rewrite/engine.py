@@ -6,6 +6,7 @@ per escaping, and each serialized token once, so the time is linear for any inpu
 """
 
 import re
+from dataclasses import dataclass
 
 from wpclone.wordpress.rewrite import serialized
 from wpclone.wordpress.rewrite.edits import Edit, applied
@@ -16,11 +17,18 @@ from wpclone.wordpress.rewrite.text import Finder
 
 MAX_DEPTH = 64
 """Serialized strings inside each other; WordPress itself makes two, plugins three. Deeper ones are left and reported."""
-MAX_LAYERS = 8
-"""Escapings inside each other (JSON in JSON doubles its backslashes each time: eight need 255)."""
+MAX_LAYERS = 12
+"""Escapings inside each other; each costs a pass over what it holds. Three are seen in the wild."""
 
-_HEADER = re.compile(rb':[0-9]{1,18}:(?:(?P<plain>")|(?P<backslash>\\+(?:"|u0022))|(?P<entity>&(?:amp;)*(?:quot|#0*34|#x0*22);))')
-_PERCENT_HEADER = re.compile(rb"[sSC](?P<colon>%(?:25)*3A)[0-9]{1,18}(?P=colon)%(?:25)*22", re.IGNORECASE)
+_GUESSES = 2
+"""Escapings within which a wrong guess at what is outermost is tried the other way: each may double the work."""
+
+_HEADER = re.compile(
+    rb':[0-9]{1,18}:(?:(?P<plain>")|(?P<backslash>\\+(?:"|u002[26]))|(?P<entity>\\*&(?:amp;)*(?:quot|#0*34|#x0*22);))'
+)
+_PERCENT_HEADER = re.compile(rb"[sSC](?P<colon>%(?:25)*3A)[0-9]{1,18}(?P=colon)%(?:25)*(?:22|5C|26)", re.IGNORECASE)
+"""A quote, or the beginning of an escaped one."""
+_HTML_QUOTE = re.compile(rb"&(?:amp;)*(?:quot|#0*34|#x0*22);")
 _PERCENT_RUN = re.compile(rb"[A-Za-z0-9%_.~+*!()-]+")
 _KINDS = {"plain": frozenset(b"sC"), "backslash": frozenset(b"sSC"), "entity": frozenset(b"sSC")}
 """The letters of length-prefixed stretches. A plain `S:` counts only inside a whole value: to find its end takes reading it."""
@@ -49,6 +57,7 @@ class _Settling:
         self._next = 0
         self._layers = layers
         self._percent = _PERCENT_HEADER.search(raw)
+        self._unquoted = 0
 
     def content(self, lo: int, hi: int, depth: int) -> int:
         """Settle `[lo, hi)`: a whole value, or a whole string inside one. Returns by how many bytes it grows."""
@@ -60,7 +69,9 @@ class _Settling:
         value = serialized.read(self.raw, begins.end(), hi, self._places, self._next)
         if value is not None:
             return self._value(value, begins.end(), depth) + self._text(value.end, hi, depth)
-        if serialized.claims_to_be(self.raw, begins.end(), hi):
+        header = self._header(begins.end(), hi)
+        escaped = header is not None and header[0] != "plain"  # slashed once too often, say: judged when that is undone
+        if not escaped and serialized.claims_to_be(self.raw, begins.end(), hi):
             return self._leave(hi, Reason.BROKEN_SERIALIZED)
         return self._text(lo, hi, depth)
 
@@ -126,7 +137,7 @@ class _Settling:
         slot = len(self.out)
         self.out.append(None)
         if text.kind == "S":
-            longer, growth = self._layer(PHP_HEX, text.lo, text.hi, depth + 1)
+            longer, growth = self._hex_escaped(text, depth)
         else:
             longer = growth = self._payload(text, depth) if text.kind == "C" else self.content(text.lo, text.hi, depth + 1)
         lo, hi = text.digits
@@ -135,6 +146,13 @@ class _Settling:
             return growth
         self.out[slot] = Edit(lo, hi, new, 0)
         return growth + len(new) - (hi - lo)
+
+    def _hex_escaped(self, text: Text, depth: int) -> tuple[int, int]:
+        """An `S` string: its length counts what its escapes mean. Returns by how much that grows, and by how much they do."""
+        layer = self._layer(PHP_HEX, text.lo, text.hi, depth + 1)
+        if layer is None:
+            return self._leave(text.hi, Reason.TOO_DEEP), 0
+        return layer.longer, self._accept(layer, text.hi)
 
     def _payload(self, text: Text, depth: int) -> int:
         """A `C:` payload: only when all of it is one serialized value is it clear what it means."""
@@ -159,11 +177,11 @@ class _Settling:
                 growth += self._take(at) + self._stretch(text, depth)
                 floor = text.hi
                 continue
-            start, floor = self._around(name, floor, at, end, hi)
+            start, after, escapings = self._stretch_to_undo(name, floor, at, end, hi)
             growth += self._take(start)
-            if self._pending(floor):
-                escaping = {"backslash": BACKSLASH, "entity": ENTITY, "percent": PERCENT}[name]
-                growth += self._layer(escaping, start, floor, depth)[1]
+            if self._pending(after):
+                growth += self._wrapped(escapings, start, after, depth)
+            floor = after
         return growth + self._take(hi)
 
     def _header(self, floor: int, hi: int) -> tuple[str, int, int] | None:
@@ -186,11 +204,20 @@ class _Settling:
             self._percent = _PERCENT_HEADER.search(self.raw, floor)
         return self._percent if self._percent and self._percent.end() <= hi else None
 
-    def _around(self, name: str, floor: int, at: int, end: int, hi: int) -> tuple[int, int]:
+    def _stretch_to_undo(self, name: str, floor: int, at: int, end: int, hi: int) -> tuple[int, int, list[Escaping]]:
+        """What to unescape around a header, `[at, end)`, and how: mostly a quoted string, for URL escapes only their run."""
+        if name != "percent" or end > self._unquoted:
+            start, after = self._around(floor, at, end, hi)
+            escapings = self._escapings(name, start, after, quoted=start > floor)
+            if escapings != [PERCENT]:
+                return start, after, escapings
+            self._unquoted = after  # not to be looked through again for every run in it
+            floor = start
+        run = next(run for run in _PERCENT_RUN.finditer(self.raw, floor, hi) if run.end() >= end)
+        return run.start(), run.end(), [PERCENT]
+
+    def _around(self, floor: int, at: int, end: int, hi: int) -> tuple[int, int]:
         """The stretch to unescape around a header: from the quote before it to the quote after it, as far as there are."""
-        if name == "percent":
-            run = _PERCENT_RUN.match(self.raw, at, hi)
-            return at, run.end() if run else hi
         start = at
         while start > floor:
             quote = self.raw.rfind(b'"', floor, start)
@@ -210,19 +237,55 @@ class _Settling:
             at -= 1
         return (quote - at) % 2 == 1
 
-    def _layer(self, escaping: Escaping, lo: int, hi: int, depth: int) -> tuple[int, int]:
-        """Settle the plain text of `[lo, hi)`. Returns by how much the plain text grows, and by how much the escaped."""
+    def _escapings(self, name: str, start: int, end: int, *, quoted: bool) -> list[Escaping]:
+        """The escapings to undo first, likeliest first, when more than one is there. `name` is the one the header shows.
+
+        Between JSON's quotes HTML may hide a value, and in HTML's text and attributes JSON; a URL's escapes are innermost.
+        """
+        html = not quoted or self.raw[start - 2 : start] == b'="'
+        if html and _HTML_QUOTE.search(self.raw, start, end):
+            return [ENTITY, BACKSLASH] if name == "backslash" else [ENTITY]
+        backslashes = name == "backslash" or BACKSLASH.pattern.search(self.raw, start, end) is not None
+        if name == "entity":
+            return [BACKSLASH, ENTITY] if backslashes and not html else [ENTITY]
+        return [BACKSLASH] if backslashes else [PERCENT]
+
+    def _wrapped(self, escapings: list[Escaping], lo: int, hi: int, depth: int) -> int:
+        """Settle `[lo, hi)` by its plain text, if lengths or unreadable values appear there; else it is just text."""
+        for escaping in escapings if self._layers < _GUESSES else escapings[:1]:
+            layer = self._layer(escaping, lo, hi, depth)
+            if layer is None:
+                return self._leave(hi, Reason.TOO_DEEP)
+            if layer.left or not all(edit.counts for edit in layer.edits):
+                return self._accept(layer, hi)
+        return self._take(hi)
+
+    def _layer(self, escaping: Escaping, lo: int, hi: int, depth: int) -> "_Layer | None":
+        """The plain text of `[lo, hi)` settled; None when there are too many escapings around already."""
         if self._layers >= MAX_LAYERS:
-            return self._leave(hi, Reason.TOO_DEEP), 0
+            return None
         plain = escaping.undo(self.raw, lo, hi)
-        edits, left = edits_of(self._finder, plain.text, depth=depth, layers=self._layers + 1)
-        self._leave(hi, None)
-        self.left += [Left(one.reason, plain.raw_offset(one.excerpt_offset)) for one in left if one.reason != Reason.BARE_HOST]
-        longer = growth = 0
-        for edit in edits:
+        inner, left = edits_of(self._finder, plain.text, depth=depth, layers=self._layers + 1)
+        edits: list[Edit] = []
+        for edit in inner:
             start, end = plain.raw_offset(edit.start), plain.raw_offset(edit.end)
-            new = escaping.spell(edit.new, self.raw[start:end])
-            self.out.append(Edit(start, end, new, edit.counts))
-            longer += len(edit.new) - (edit.end - edit.start)
-            growth += len(new) - (end - start)
-        return longer, growth
+            edits.append(Edit(start, end, escaping.spell(edit.new, self.raw[start:end]), edit.counts))
+        remarks = [Left(one.reason, plain.raw_offset(one.excerpt_offset)) for one in left if one.reason != Reason.BARE_HOST]
+        return _Layer(edits, remarks, sum(len(edit.new) - (edit.end - edit.start) for edit in inner))
+
+    def _accept(self, layer: "_Layer", hi: int) -> int:
+        """Use a layer's edits instead of the places before `hi`. Returns by how much the escaped text grows."""
+        while self._pending(hi) and self._places[self._next].end <= hi:  # one that reaches beyond is none of this text
+            self._next += 1
+        self.out += layer.edits
+        self.left += layer.left
+        return sum(len(edit.new) - (edit.end - edit.start) for edit in layer.edits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """What settling an escaped stretch's plain text gave: edits of the escaped text, remarks, growth of the plain text."""
+
+    edits: list[Edit]
+    left: list[Left]
+    longer: int

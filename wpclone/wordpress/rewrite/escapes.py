@@ -107,12 +107,12 @@ def _hex_spell(new: bytes, old: bytes) -> bytes:
 
 
 BACKSLASH = Escaping(
-    re.compile(rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))", re.DOTALL),
+    re.compile(rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([\"\\/bfnrt0Z']))"),
     _backslash_meaning,
     _backslash_spell,
     {b'\\"': b'"', b"\\/": b"/", b"\\\\": b"\\", b"\\n": b"\n", b"\\u0022": b'"'},
 )
-"""JSON strings, and what SQL and PHP write alike."""
+"""JSON strings, and what SQL and PHP write alike. A backslash before anything else is itself."""
 
 ENTITY = Escaping(
     re.compile(rb"&(?:(amp|quot|lt|gt|apos|sol|colon)|#([0-9]{1,7})|#[xX]([0-9a-fA-F]{1,6}));"),

@@ -30,7 +30,7 @@ _NEXT_STRING = re.compile(rb'";(?:(i:[+-]?[0-9]+;)|(N;|b:[01];))?s:' + _LENGTH +
 _HEX_ESCAPE = re.compile(rb"\\[0-9A-Fa-f]{2}")
 _NEVER = 1 << 62
 
-BEGINS = re.compile(rb'[ \t\n\r\0\x0b]*(?=(?:[sS]:[0-9]+:"|a:[0-9]+:\{|[OC]:[0-9]+:"))')
+BEGINS = re.compile(rb'[ \t\n\r\0\x0b]*(?=(?:[sS]:[0-9]+:"|a:[0-9]+:\{(?:[isS]:|\}|\Z)|[OC]:[0-9]+:"))')
 """How a value begins that can hold text, after the white space WordPress trims."""
 _ENDS = re.compile(rb'";[ \t\n\r\0\x0b]*\Z')
 

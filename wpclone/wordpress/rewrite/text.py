@@ -17,7 +17,7 @@ _NEAR, _FAR, _MARGIN = 48, 640, 16
 """Bytes before a host to look at: at first, when that may have cut something, and how close to the cut that is."""
 
 _BEFORE = re.compile(
-    rb"(?P<www>\.www)?(?:@[^\x00-\x20/@?#\"'<>\\]{1,128})?"
+    rb"(?P<www>\.www)?(?P<user>@(?:[a-z0-9._~%!$*+=-]{0,64}:)?[a-z0-9._~-]{1,64})?"
     rb"(?P<lead>(?P<slash>" + spelling.SLASH_BACK + rb")" + spelling.SLASH_BACK + rb")"
     rb"(?:" + spelling.COLON_BACK + rb"(?P<scheme>s?ptth|s?sw|lacbew|deef)?(?P<other>[a-z0-9+])?)?"
 )
@@ -82,11 +82,12 @@ class Finder:
         edits: list[Edit] = []
         left: list[Left] = []
         for needle, places in self._places.items():
-            at = lowered.find(needle)
+            at, done = lowered.find(needle), 0
             while at >= 0:
                 edit = self._address(raw, lowered, at, needle, places, left)
-                if edit is not None and raw[edit.start : edit.end] != edit.new:
+                if edit is not None and edit.start >= done and raw[edit.start : edit.end] != edit.new:
                     edits.append(edit)
+                    done = edit.end  # what looks like user info before an e-mail address may be an address itself
                 at = lowered.find(needle, at + len(needle))
         for directory in self._directories:
             edits.extend(directory.find(raw, lowered))
@@ -106,8 +107,8 @@ class Finder:
                 left.append(Left(Reason.BARE_HOST, at))
             return None
         scheme = before["scheme"] or b""
-        if not scheme and before["other"]:
-            return None  # ftp://, git://: not what this site answers
+        if not scheme and (before["other"] or before["user"]):
+            return None  # ftp://, git://: not what this site answers; //bob@: rather an e-mail address
         port = int(after["port"]) if after["port"] else None
         end = self._end(raw, after.end(), port, needle, places)
         if end < 0:
