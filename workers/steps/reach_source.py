@@ -8,10 +8,13 @@ from workers.sources import REACH, Sources, admin_login, given_key, is_admin_log
 from workers.step import Done, StepContext
 from wpclone.wordpress.address import check_address
 from wpclone.wordpress.agent.client import AgentAddress, AgentClient
-from wpclone.wordpress.errors import SiteError
+from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.login import install_agent, remove_agent
 
 _log = structlog.get_logger(__name__)
+
+_NEVER_IN = frozenset({Reason.MALFORMED_URL, Reason.ADDRESS_NOT_ALLOWED, Reason.SOURCE_UNREACHABLE})
+"""Reasons after which there is no getting in to look, either."""
 
 
 class ReachSource:
@@ -36,7 +39,7 @@ class ReachSource:
 
     async def undo(self, context: StepContext) -> None:
         """Remove what we installed. Where the source can't be reached for that, the agent expires by itself."""
-        if not is_admin_login(context):
+        if not is_admin_login(context) or _nothing_stayed(context):
             return
         try:
             await self._remove(context)
@@ -56,3 +59,13 @@ class ReachSource:
             else:
                 address = AgentAddress(url, key)
             await remove_agent(session, address)
+
+
+def _nothing_stayed(context: StepContext) -> bool:
+    """Whether the only attempt said itself that nothing of ours is at the source. Asking again would be one more failed
+    sign-in, which some sites count."""
+    row = next((step for step in context.job.steps if step.name == REACH), None)
+    if row is None or row.last_error is None or row.facts:
+        return False
+    reason = row.last_error.reason
+    return reason in _NEVER_IN or (row.attempts == 1 and reason in set(Reason))
