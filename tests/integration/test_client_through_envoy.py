@@ -100,16 +100,13 @@ async def test_json_is_the_rest_body(front: Front, tmp_path: Path) -> None:
     job = await edge.create()
     await edge.claim(job.job_id)
     environ = {"PATH": os.environ["PATH"], "WPCLONE_STATE_DIR": str(tmp_path), "WPCLONE_TOKEN": edge.tokens[CUSTOMER]}
-    for words, path in [
-        (("job", "get", job.job_id), f"jobs/{job.job_id}"),
-        (("clone", "get", job.job_id), f"clones/{job.job_id}"),
-    ]:
+    for noun in ("job", "clone"):
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "wpclone.cli", *words, "-o", "json", "--server", f"127.0.0.1:{front.port}",
+            sys.executable, "-m", "wpclone.cli", noun, "get", job.job_id, "-o", "json", "--server", f"127.0.0.1:{front.port}",
             env=environ, stdout=asyncio.subprocess.PIPE, cwd=ROOT,
         )  # fmt: skip
         out, _ = await process.communicate()
-        assert json.loads(out) == await asyncio.to_thread(_rest, front, path)
+        assert json.loads(out) == await asyncio.to_thread(_rest, front, f"{noun}s/{job.job_id}")
 
 
 def _rest(front: Front, path: str) -> object:

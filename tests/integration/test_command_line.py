@@ -169,6 +169,13 @@ async def test_a_broken_connection_is_told_and_resumed(service: ScriptedService,
     assert [watch.after_revision for watch in service.watches] == [0, 2]
 
 
+async def test_a_server_lost_at_the_very_end_does_not_undo_the_end(service: ScriptedService, shell: Shell) -> None:
+    service.refusals.extend([refusal(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", "no store")] * 9)
+    ended = await shell.run("job", "watch", JOB_ID, "-o", "json")
+    assert (ended.code, json.loads(ended.out)["status"]) == (Exit.OK, "completed")
+    assert f"wpclone job get {JOB_ID}" in ended.err
+
+
 async def test_waiting_has_an_end_of_its_own(service: ScriptedService, shell: Shell) -> None:
     service.streams.append(hangs(job(2)))
     ended = await shell.run("job", "wait", JOB_ID, "--timeout", "1s")

@@ -30,17 +30,17 @@ class Follower:
         """The job when it is final, as its owner sees it. Raises ClientError."""
         self._unfinished[job_id] = after_revision
         view: View | None = None
+        last: job_pb2.Job | None = None
         started = self._clock()
         try:
             async with aclosing(self._client.watch(job_id, after_revision=after_revision, on_lost=self._on_lost)) as revisions:
                 async for job in revisions:
-                    self._unfinished[job_id] = job.revision
+                    last, self._unfinished[job_id] = job, job.revision
                     view, line = fold(view, job, seconds=self._clock() - started)
                     self._stage.show(view, line)
                     if on_revision is not None and job.status not in TERMINAL:
                         on_revision(job)
-            # A watch carries no passwords; the job that is asked for by its owner does.
-            final = await self._client.get_job(job_id)
+            final = await self._final(job_id, last)
         except ClientError as error:
             if exit_of_reason(error.reason) is not Exit.UNREACHABLE:
                 del self._unfinished[job_id]
@@ -49,6 +49,16 @@ class Follower:
             on_revision(final)
         del self._unfinished[job_id]
         return final
+
+    async def _final(self, job_id: str, last: job_pb2.Job | None) -> job_pb2.Job:
+        """The job as its owner gets it: a watch carries no passwords. A server lost just now doesn't undo the job's end."""
+        try:
+            return await self._client.get_job(job_id)
+        except ClientError as error:
+            if last is None or exit_of_reason(error.reason) is not Exit.UNREACHABLE:
+                raise
+            self._stage.note(f"the result is not complete ({error.message}); see it with: wpclone job get {job_id}")
+            return last
 
     def _on_lost(self, error: ClientError, pause: float) -> None:
         self._stage.note(f"connection lost ({error.message}); trying again in {pause:.1f} s")
