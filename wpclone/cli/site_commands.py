@@ -1,4 +1,4 @@
-"""`wpclone agent zip` and `wpclone rewrite`: what a site's owner does by hand, with the code the workers use."""
+"""`wpclone agent zip` and `wpclone rewrite`: what a site's owner does by hand, with the same code as the workers."""
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
