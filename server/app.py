@@ -71,7 +71,6 @@ class Rhythm:
     """How often loops run, in seconds."""
 
     reread: float = 5.0
-    ensure: float = 10.0
     estimates: float = 60.0
     beat: Beat = field(default_factory=Beat)
 
@@ -116,7 +115,6 @@ class App:
         self._keep("watch.listen", self._watches.listen, 0.2)
         self._keep("watch.reread", self._watches.reread, self._rhythm.reread)
         self._keep("ringer", self._ringer.once, 0.0)
-        self._keep("bus.ensure", self._ensure, self._rhythm.ensure)
         self._keep("estimates", self._estimates.refresh, self._rhythm.estimates)
         await self._server.start()
         _log.info("server.serving", address=address, port=port)
@@ -133,11 +131,6 @@ class App:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         _log.info("server.stopped")
-
-    async def _ensure(self) -> None:
-        """Make stream and consumers where they are missing; rings that were in a lost stream are rung again."""
-        if await self._world.bus.ensure():
-            _log.warning("bus.stream_made_anew", rung_again=await self._world.store.ring_all_again())
 
     def _keep(self, name: str, once: Callable[[], Awaitable[None]], every: float) -> None:
         loop = keep(name, once, every=every, clock=self._world.clock, chance=self._world.chance)

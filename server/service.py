@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,8 +123,9 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
         job_id, after = translate.job_and_revision(request)
         with self._on.watches.watcher(job_id) as watcher:  # registered before the read, so that no change falls between
             watcher.offer(await self._job(who, job_id))
-            async for update in watcher.updates(after):
-                yield clone_service_pb2.WatchJobResponse(job=self._on.showing.job(update.job), closing=update.closing)
+            async with aclosing(watcher.updates(after)) as updates:
+                async for update in updates:
+                    yield clone_service_pb2.WatchJobResponse(job=self._on.showing.job(update.job), closing=update.closing)
 
     async def CancelJob(self, request: clone_service_pb2.CancelJobRequest, context: Context) -> job_pb2.Job:
         """See the proto."""

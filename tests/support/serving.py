@@ -1,0 +1,125 @@
+"""The real server in this process, on a memory store and bus: a channel to it, tokens, and hands on what is behind it.
+
+async with serving() as edge:
+    job = await edge.create()
+"""
+
+import os
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from prometheus_client import CollectorRegistry
+
+from server.admin import create_token
+from server.app import App, Rhythm, World
+from server.translate import Lives
+from server.watch import Beat
+from wpclone.core.bus import subjects
+from wpclone.core.bus.memory import MemoryBus
+from wpclone.core.clock import SystemClock
+from wpclone.core.jobs.job import Claim, Job, Limits, Principal
+from wpclone.core.jobs.transitions import Transition
+from wpclone.core.jobs.view import event
+from wpclone.core.metrics import Metrics
+from wpclone.core.secrets import KeyRing
+from wpclone.core.store.memory import MemoryStore
+from wpclone.v2 import clone_service_pb2, clone_service_pb2_grpc, site_pb2
+
+LIVES = Lives(least=5, most=1440, default=60)
+CUSTOMER, OTHER, OPERATOR = "acme", "globex", "operator"
+PASSWORD = "correct horse battery staple"
+
+
+def keys() -> KeyRing:
+    return KeyRing("k1", {"k1": bytes(32)}, bytes(32), os.urandom)
+
+
+def clone_request(**fields: Any) -> clone_service_pb2.CreateCloneRequest:
+    login = site_pb2.AdminLogin(url="https://example.com/blog", username="admin", password=PASSWORD)
+    return clone_service_pb2.CreateCloneRequest(**{"source": site_pb2.SourceSite(admin_login=login), **fields})
+
+
+@dataclass
+class Edge:
+    """A serving server and what is behind it."""
+
+    app: App
+    port: int
+    store: MemoryStore
+    bus: MemoryBus
+    keys: KeyRing
+    metrics: Metrics
+    channel: grpc.aio.Channel
+    tokens: dict[str, str]
+
+    @property
+    def stub(self) -> Any:
+        """The raw stub; pass `metadata=edge.as_(CUSTOMER)`."""
+        return clone_service_pb2_grpc.CloneServiceStub(self.channel)
+
+    def as_(self, customer: str) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {self.tokens[customer]}"),)
+
+    async def create(self, customer: str = CUSTOMER, **fields: Any) -> Any:
+        return await self.stub.CreateClone(clone_request(**fields), metadata=self.as_(customer))
+
+    async def claim(self, job_id: str) -> Claim:
+        claim = await self.store.claim(job_id, worker="w1")
+        assert claim is not None
+        return claim
+
+    async def apply(self, transition: Transition, *, tell: bool = True) -> Job:
+        """What a worker does: commit, then tell; `tell=False` is a lost event."""
+        job = await self.store.apply(transition)
+        if tell:
+            await self.bus.tell(subjects.event(job.job_id), event(job))
+        return job
+
+
+@asynccontextmanager
+async def serving(*, rhythm: Rhythm | None = None, lives: Lives = LIVES) -> AsyncIterator[Edge]:
+    """A server with three customers: CUSTOMER, OTHER and OPERATOR, whose token is an administrator's."""
+    store, bus, ring = MemoryStore(SystemClock()), MemoryBus(), keys()
+    metrics = Metrics(CollectorRegistry())
+    world = World(store, bus, ring, metrics, SystemClock(), os.urandom, random.random)
+    app = App(world, lives=lives, runtime="local", rhythm=rhythm or Rhythm())
+    tokens = {}
+    for name in (CUSTOMER, OTHER, OPERATOR):
+        await store.create_customer(name, Limits())
+        tokens[name] = await create_token(store, ring, Principal(name, is_admin=name == OPERATOR), os.urandom)
+    port = await app.start("127.0.0.1:0")
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield Edge(app, port, store, bus, ring, metrics, channel, tokens)
+    finally:
+        store.fail_with(None)
+        await app.drain(0)
+
+
+def quick(*, first: float = 0.2, later: float = 0.2, reread: float = 5.0) -> Rhythm:
+    """Heartbeats that a test can wait for."""
+    return Rhythm(reread=reread, beat=Beat(first=first, later=later))
+
+
+def reason(error: grpc.aio.AioRpcError) -> str:
+    """The ErrorInfo's reason of a failed call."""
+    return next((info.reason for info in details(error) if hasattr(info, "reason")), "")
+
+
+def details(error: grpc.aio.AioRpcError) -> Sequence[Any]:
+    """All details of a failed call, unpacked."""
+    status = rpc_status.from_call(error)
+    assert status is not None
+    assert status.message == error.details()
+    found = []
+    for detail in status.details:
+        message = getattr(error_details_pb2, detail.TypeName().rpartition(".")[2])()
+        assert detail.Unpack(message)
+        found.append(message)
+    return found
