@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pymysql
 import pymysql.cursors
+from pymysql.converters import encoders
 
 from wpclone.standalone.demo.checks import Findings
 from wpclone.standalone.demo.mapping import Site
@@ -27,7 +28,8 @@ class Database:
         """A connection as root that reads texts as bytes, undecoded."""
         return pymysql.connect(
             host="127.0.0.1", port=self.port, user="root", password=self.password, database=self.name, charset="utf8mb4",
-            use_unicode=False, conv={}, cursorclass=pymysql.cursors.SSCursor,
+            use_unicode=False, conv=encoders,  # type: ignore[arg-type]  # the stubs forget that encoders alone will do
+            cursorclass=pymysql.cursors.SSCursor,
             connect_timeout=5, read_timeout=120, write_timeout=30,
         )  # fmt: skip
 
