@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
+from server.admin import main
 from tests.support.places import free_port, open_directory
 from tests.support.servers import Mariadb, Nats
 from tests.support.serving import clone_request, reason
@@ -65,20 +66,30 @@ def installation(mariadb_server: Mariadb, nats_server: Nats, database: str) -> I
         yield Installation(directory, mariadb_server, nats_server, database)
 
 
-def test_the_administrators_commands(installation: Installation) -> None:
-    refused = installation.admin("customer", "create", "acme")
-    assert (refused.returncode, "migrate" in refused.stderr) == (1, True)
-    assert installation.admin("migrate").returncode == 0
-    assert installation.admin("migrate").returncode == 0
-    made = installation.admin("customer", "create", "acme", "--live-clones", "3")
-    assert made.stdout == '{"customer_id": "acme", "running_jobs": null, "live_clones": 3, "requests_per_minute": null}\n'
-    changed = installation.admin("customer", "limits", "acme", "--running-jobs", "2")
-    assert changed.stdout == '{"customer_id": "acme", "running_jobs": 2, "live_clones": null, "requests_per_minute": null}\n'
-    token = installation.admin("token", "create", "--customer", "acme")
-    assert token.stdout.startswith("wpc_")
-    assert len(token.stdout.splitlines()) == 1
-    assert installation.admin("token", "create", "--customer", "nobody").returncode == 1
-    assert installation.admin("customer", "create", "No Good").returncode == 2
+def test_the_administrators_commands(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in installation.environment.items():
+        if name.startswith("WPCLONE_"):
+            monkeypatch.setenv(name, value)
+
+    def admin(*arguments: str) -> tuple[int, str]:
+        return main(arguments), capsys.readouterr().out
+
+    assert main(["customer", "create", "acme"]) == 1
+    assert "migrate" in capsys.readouterr().err
+    assert admin("migrate") == (0, "")
+    assert admin("migrate") == (0, "")
+    limits = '"running_jobs": null, "live_clones": 3, "requests_per_minute": null'
+    assert admin("customer", "create", "acme", "--live-clones", "3") == (0, f'{{"customer_id": "acme", {limits}}}\n')
+    limits = '"running_jobs": 2, "live_clones": null, "requests_per_minute": null'
+    assert admin("customer", "limits", "acme", "--running-jobs", "2") == (0, f'{{"customer_id": "acme", {limits}}}\n')
+    code, token = admin("token", "create", "--customer", "acme")
+    assert (code, token.startswith("wpc_"), len(token.splitlines())) == (0, True, 1)
+    assert admin("token", "create", "--customer", "nobody") == (1, "")
+    with pytest.raises(SystemExit) as caught:
+        main(["customer", "create", "No Good"])
+    assert caught.value.code == 2
 
 
 async def test_a_server_serves_tells_its_metrics_and_drains(installation: Installation) -> None:
