@@ -50,7 +50,7 @@ class DatabaseServer:
         """From `mysql://user:password@host:port/`. Raises ValueError, without the URL in it."""
         parts = urlsplit(url)
         if parts.scheme != "mysql" or not parts.hostname or not parts.username:
-            raise ValueError("the clones' database URL is mysql://user:password@host:port/")
+            raise ValueError("WPCLONE_CLONES_DATABASE_URL: must be a mysql:// address with user, password, host and port")
         return cls(parts.hostname, parts.port or 3306, unquote(parts.username), unquote(parts.password or ""))
 
 

@@ -80,6 +80,6 @@ async def test_a_server_that_is_away_is_worth_a_retry_and_a_refused_account_is_n
 
 
 def test_an_address_without_a_user_is_refused_without_being_shown() -> None:
-    with pytest.raises(ValueError, match="mysql://user:password@host:port/") as raised:
+    with pytest.raises(ValueError, match="WPCLONE_CLONES_DATABASE_URL") as raised:
         DatabaseServer.of("mysql://:hunter2@/")
     assert "hunter2" not in str(raised.value)
