@@ -24,22 +24,22 @@ _GUESSES = 2
 """Escapings within which a wrong guess at what is outermost is tried the other way: each may double the work."""
 
 _HEADER = re.compile(
-    rb':[0-9]{1,18}:(?:(?P<plain>")|(?P<backslash>\\+(?:"|u002[26]))|(?P<entity>\\*&(?:amp;)*(?:quot|#0*34|#x0*22);))'
+    rb':(?<=[sSC]:)[0-9]{1,18}:(?:(?P<plain>")|(?P<backslash>\\+(?:"|u002[26]))|(?P<entity>\\*&(?:amp;)*(?:quot|#0*34|#x0*22);))'
 )
-_PERCENT_HEADER = re.compile(rb"[sSC](?P<colon>%(?:25)*3A)[0-9]{1,18}(?P=colon)%(?:25)*(?:22|5C|26)", re.IGNORECASE)
-"""A quote, or the beginning of an escaped one."""
+_PERCENT_HEADER = re.compile(rb"%(?<=[sSC]%)(?P<rest>(?:25)*3[Aa])[0-9]{1,18}%(?P=rest)%(?:25)*(?:22|5[Cc]|26)")
+"""Headers from their first colon on, the letter being looked back at: a literal first byte is found fastest. What ends them is
+a quote, or the beginning of an escaped one."""
 _HTML_QUOTE = re.compile(rb"&(?:amp;)*(?:quot|#0*34|#x0*22);")
 _PERCENT_RUN = re.compile(rb"[A-Za-z0-9%_.~+*!()-]+")
-_KINDS = {"plain": frozenset(b"sC"), "backslash": frozenset(b"sSC"), "entity": frozenset(b"sSC")}
-"""The letters of length-prefixed stretches. A plain `S:` counts only inside a whole value: to find its end takes reading it."""
+_BACKSLASH = 0x5C
 _WORD = frozenset(b"0123456789_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 def edits_of(finder: Finder, raw: bytes, *, depth: int = 0, layers: int = 0) -> tuple[list[Edit], list[Left]]:
     """Every change `raw` needs, in order, and what is left of the source in it."""
     places, left = finder.find(raw)
-    if not places:
-        return [], left
+    if not places or not (_HEADER.search(raw) or _PERCENT_HEADER.search(raw)):
+        return places, left
     settling = _Settling(finder, raw, places, layers)
     settling.content(0, len(raw), depth)
     return [edit for edit in settling.out if edit is not None], left + settling.left
@@ -187,20 +187,22 @@ class _Settling:
     def _header(self, floor: int, hi: int) -> tuple[str, int, int] | None:
         """The next header of a stretch from `floor` on: how it is escaped, where its letter is, where it ends."""
         percent = self._percent_header(floor, hi)
-        limit = percent.start() if percent else hi
+        percent_at = percent.start() - 1 if percent else hi
         at = floor
-        while found := _HEADER.search(self.raw, at, limit):
+        while found := _HEADER.search(self.raw, at, percent_at):
             letter, name = found.start() - 1, found.lastgroup or ""
-            if letter >= floor and self.raw[letter] in _KINDS[name]:
-                in_word = letter > floor and self.raw[letter - 1] in _WORD
-                if name != "plain" or not in_word:  # an escape before it may end in a letter: undone first
-                    return name, letter, found.end()
+            if letter >= floor and (name != "plain" or self._plain_letter(letter, floor)):
+                return name, letter, found.end()
             at = found.end()
-        return ("percent", percent.start(), percent.end()) if percent else None
+        return ("percent", percent_at, percent.end()) if percent else None
+
+    def _plain_letter(self, letter: int, floor: int) -> bool:
+        """Whether a header in plain text may begin here: not inside a word, and no `S`, whose end only a whole value tells."""
+        return self.raw[letter] != 0x53 and (letter == floor or self.raw[letter - 1] not in _WORD)
 
     def _percent_header(self, floor: int, hi: int) -> re.Match[bytes] | None:
         """The next URL-encoded header; searched for once, however often asked."""
-        while self._percent and self._percent.start() < floor:
+        while self._percent and self._percent.start() <= floor:
             self._percent = _PERCENT_HEADER.search(self.raw, floor)
         return self._percent if self._percent and self._percent.end() <= hi else None
 
@@ -218,22 +220,22 @@ class _Settling:
 
     def _around(self, floor: int, at: int, end: int, hi: int) -> tuple[int, int]:
         """The stretch to unescape around a header: from the quote before it to the quote after it, as far as there are."""
-        start = at
+        raw, start = self.raw, at
         while start > floor:
-            quote = self.raw.rfind(b'"', floor, start)
-            if quote < 0 or not self._escaped(quote, floor):
+            quote = raw.rfind(b'"', floor, start)
+            if quote < 0 or raw[quote - 1] != _BACKSLASH or not self._escaped(quote, floor):
                 start = quote + 1 if quote >= 0 else floor
                 break
             start = quote
-        quote = self.raw.find(b'"', end, hi)
-        while quote >= 0 and self._escaped(quote, end):
-            quote = self.raw.find(b'"', quote + 1, hi)
+        quote = raw.find(b'"', end, hi)
+        while quote >= 0 and raw[quote - 1] == _BACKSLASH and self._escaped(quote, end):
+            quote = raw.find(b'"', quote + 1, hi)
         return start, quote if quote >= 0 else hi
 
     def _escaped(self, quote: int, floor: int) -> bool:
         """Whether an odd number of backslashes stands before the quote."""
         at = quote
-        while at > floor and self.raw[at - 1] == 0x5C:
+        while at > floor and self.raw[at - 1] == _BACKSLASH:
             at -= 1
         return (quote - at) % 2 == 1
 

@@ -2,8 +2,10 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import add
 from urllib.parse import quote_from_bytes
 
 
@@ -23,71 +25,63 @@ class Plain:
 
 @dataclass(frozen=True, slots=True)
 class Escaping:
-    """One way to escape text: what an escape looks like, what it means, and how to write new text like the old it replaces."""
+    """One way to escape text: what an escape looks like, what it means, and how to write new text like the old it replaces.
+
+    The pattern's one group is the whole escape.
+    """
 
     pattern: re.Pattern[bytes]
-    meaning: Callable[[re.Match[bytes]], bytes]
+    meaning: Callable[[bytes], bytes]
     spell: Callable[[bytes, bytes], bytes]
-    usual: Mapping[bytes, bytes]
 
     def undo(self, raw: bytes, lo: int, hi: int) -> Plain:
         """The plain text of `[lo, hi)`, which begins between two escapes. Linear in its size."""
-        parts: list[bytes] = []
-        plain_marks, raw_marks = [0], [lo]
-        plain_at, raw_at = 0, lo
-        meanings = self.usual
-        for escape in self.pattern.finditer(raw, lo, hi):
-            start, end = escape.span()
-            meaning = meanings.get(raw[start:end]) or self.meaning(escape)
-            parts.append(raw[raw_at:start])
-            parts.append(meaning)
-            plain_at += start - raw_at + len(meaning)
-            raw_at = end
-            plain_marks.append(plain_at)
-            raw_marks.append(end)
-        parts.append(raw[raw_at:hi])
-        return Plain(b"".join(parts), plain_marks, raw_marks)
+        pieces = self.pattern.split(raw[lo:hi])
+        escapes, between = pieces[1::2], pieces[0::2]
+        known: dict[bytes, bytes] = {escape: self.meaning(escape) for escape in set(escapes)}
+        pieces[1::2] = meanings = [known[escape] for escape in escapes]
+        lengths = [len(piece) for piece in between]
+        plain_marks = accumulate(map(add, lengths, map(len, meanings)), initial=0)
+        raw_marks = accumulate(map(add, lengths, map(len, escapes)), initial=lo)
+        return Plain(b"".join(pieces), list(plain_marks), list(raw_marks))
+
+    def like(self, old: bytes, escaped: bytes) -> bytes:
+        """`escaped` with its slashes written as the first escaped slash in `old`, if there is one."""
+        for escape in self.pattern.findall(old):
+            if self.meaning(escape) == b"/":
+                return escaped.replace(b"/", escape)
+        return escaped
 
 
 _SINGLE = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f", b"0": b"\0", b"Z": b"\x1a"}
 
 
-def _backslash_meaning(escape: re.Match[bytes]) -> bytes:
-    high, low, unit, single = escape.groups()
-    if single is not None:
-        return _SINGLE.get(single, single)
-    if unit is not None:
-        return chr(int(unit, 16)).encode("utf-8", "surrogatepass")
-    return bytes.fromhex((high + low).decode()).decode("utf-16-be").encode()
+def _backslash_meaning(escape: bytes) -> bytes:
+    if escape[1] != 0x75:  # u
+        return _SINGLE.get(escape[1:], escape[1:])
+    units = bytes.fromhex(escape.replace(b"\\u", b"").decode())
+    return units.decode("utf-16-be", "surrogatepass").encode("utf-8", "surrogatepass")
 
 
 def _backslash_spell(new: bytes, old: bytes) -> bytes:
-    escaped = new.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-    for escape in BACKSLASH.pattern.finditer(old):
-        if _backslash_meaning(escape) == b"/":
-            return escaped.replace(b"/", escape[0])
-    return escaped
+    return BACKSLASH.like(old, new.replace(b"\\", b"\\\\").replace(b'"', b'\\"'))
 
 
 _ENTITIES = {b"amp": b"&", b"quot": b'"', b"lt": b"<", b"gt": b">", b"apos": b"'", b"sol": b"/", b"colon": b":"}
 
 
-def _entity_meaning(escape: re.Match[bytes]) -> bytes:
-    name, decimal, hexadecimal = escape.groups()
-    if name is not None:
+def _entity_meaning(escape: bytes) -> bytes:
+    name = escape[1:-1]
+    if not name.startswith(b"#"):
         return _ENTITIES[name]
-    code = int(decimal) if decimal is not None else int(hexadecimal, 16)
-    return chr(code).encode("utf-8", "surrogatepass") if code <= 0x10FFFF else escape[0]
+    code = int(name[2:], 16) if name[1:2] in b"xX" else int(name[1:])
+    return chr(code).encode("utf-8", "surrogatepass") if code <= 0x10FFFF else escape
 
 
 def _entity_spell(new: bytes, old: bytes) -> bytes:
-    escaped = new
     for plain, entity in ((b"&", b"&amp;"), (b'"', b"&quot;"), (b"'", b"&#039;"), (b"<", b"&lt;"), (b">", b"&gt;")):
-        escaped = escaped.replace(plain, entity)
-    for escape in ENTITY.pattern.finditer(old):
-        if _entity_meaning(escape) == b"/":
-            return escaped.replace(b"/", escape[0])
-    return escaped
+        new = new.replace(plain, entity)
+    return ENTITY.like(old, new)
 
 
 _LOWER_HEX = re.compile(rb"%(?:[0-9][a-f]|[a-f][0-9a-f])")
@@ -99,31 +93,27 @@ def _percent_spell(new: bytes, old: bytes) -> bytes:
 
 
 def _hex_spell(new: bytes, old: bytes) -> bytes:
-    escaped = new.replace(b"\\", b"\\5c")
-    for escape in (b"\\2f", b"\\2F"):
-        if escape in old:
-            return escaped.replace(b"/", escape)
-    return escaped
+    return PHP_HEX.like(old, new.replace(b"\\", b"\\5c"))
+
+
+def _hex_meaning(escape: bytes) -> bytes:
+    return bytes.fromhex(escape[1:].decode())
 
 
 BACKSLASH = Escaping(
-    re.compile(rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([\"\\/bfnrt0Z']))"),
+    re.compile(rb"(\\(?:[\"\\/bfnrt0Z']|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}))"),
     _backslash_meaning,
     _backslash_spell,
-    {b'\\"': b'"', b"\\/": b"/", b"\\\\": b"\\", b"\\n": b"\n", b"\\u0022": b'"'},
 )
 """JSON strings, and what SQL and PHP write alike. A backslash before anything else is itself."""
 
 ENTITY = Escaping(
-    re.compile(rb"&(?:(amp|quot|lt|gt|apos|sol|colon)|#([0-9]{1,7})|#[xX]([0-9a-fA-F]{1,6}));"),
-    _entity_meaning,
-    _entity_spell,
-    {b"&quot;": b'"', b"&amp;": b"&"},
+    re.compile(rb"(&(?:amp|quot|lt|gt|apos|sol|colon|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});)"), _entity_meaning, _entity_spell
 )
 """HTML attributes and text as WordPress escapes them: the entities of `htmlspecialchars()`, and numbers."""
 
-PERCENT = Escaping(re.compile(rb"%([0-9A-Fa-f]{2})"), lambda escape: bytes.fromhex(escape[1].decode()), _percent_spell, {})
+PERCENT = Escaping(re.compile(rb"(%[0-9A-Fa-f]{2})"), _hex_meaning, _percent_spell)
 """URL encoding."""
 
-PHP_HEX = Escaping(re.compile(rb"\\([0-9A-Fa-f]{2})"), lambda escape: bytes.fromhex(escape[1].decode()), _hex_spell, {})
+PHP_HEX = Escaping(re.compile(rb"(\\[0-9A-Fa-f]{2})"), _hex_meaning, _hex_spell)
 r"""The `\hh` of PHP's `S:` strings."""

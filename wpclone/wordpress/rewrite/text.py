@@ -60,11 +60,13 @@ class Finder:
     def could_match(self, raw: bytes) -> bool:
         """Whether a closer look is needed: a spelling of the host, base64 of it, or a directory is somewhere in the bytes."""
         lowered = raw.lower()
-        return (
-            any(needle in lowered for needle in self._needles)
-            or any(core in raw for core in self._base64)
-            or any(directory.in_(raw) for directory in self._directories)
-        )
+        for needle in self._needles:
+            if needle in lowered:
+                return True
+        for core in self._base64:
+            if core in raw:
+                return True
+        return any(directory.in_(raw) for directory in self._directories) if self._directories else False
 
     def in_base64(self, raw: bytes) -> list[int]:
         """Where base64 of the host is, the first `LEFT_PER_VALUE` places."""
