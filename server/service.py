@@ -112,7 +112,7 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
         job_id, seconds = translate.job_and_wait(request)
         with self._on.watches.watcher(job_id) as watcher:
             watcher.offer(await self._job(who, job_id))
-            await watcher.final(seconds)
+            await watcher.final(_within(seconds, context))
         return self._on.showing.to(who, await self._job(who, job_id))
 
     async def WatchJob(
@@ -148,6 +148,12 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
         message = self._on.showing.job(job)
         await context.send_initial_metadata((("x-http-code", "202"), ("location", message.status_url)))
         return message
+
+
+def _within(seconds: float, context: Context) -> float:
+    """Seconds to wait: a little less than the client's own deadline, so that it gets the job and not DEADLINE_EXCEEDED."""
+    remaining = context.time_remaining()
+    return seconds if remaining is None else max(0.0, min(seconds, remaining - 0.5))
 
 
 def _one_more(page: Page) -> Page:

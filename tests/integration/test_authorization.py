@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
-from google.api import annotations_pb2
+from google.api import annotations_pb2  # type: ignore[import-untyped]
 from google.protobuf.json_format import MessageToDict
 
 from tests.support.edge import Rest, rest_serving
@@ -51,7 +51,7 @@ async def rest() -> AsyncIterator[Rest]:
 
 def request_for(method: str, clone_id: str) -> Any:
     kind = getattr(clone_service_pb2, METHODS[method].input_type.name)
-    request = kind() if method != "CreateClone" else clone_request()
+    request: Any = kind() if method != "CreateClone" else clone_request()
     for field in ("job_id", "clone_id"):
         if field in kind.DESCRIPTOR.fields_by_name:
             setattr(request, field, clone_id)

@@ -130,10 +130,10 @@ async def test_bad_fields_are_refused_all_together() -> None:
 
 async def test_bytes_that_are_no_message_are_refused_without_a_trace() -> None:
     async with serving() as edge:
-        raw = edge.channel.unary_unary(f"/{SERVICE}/GetJob")
+        raw: Any = edge.channel.unary_unary(f"/{SERVICE}/GetJob")
         error = await refused(raw(b"\xff\xff\xff", metadata=edge.as_(CUSTOMER)))
         assert (error.code(), reason(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
-        stream = edge.channel.unary_stream(f"/{SERVICE}/WatchJob")
+        stream: Any = edge.channel.unary_stream(f"/{SERVICE}/WatchJob")
         assert (await refused(stream(b"\xff\xff\xff", metadata=edge.as_(CUSTOMER)))).code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -421,6 +421,13 @@ async def test_a_wait_ends_with_the_job() -> None:
         await make_ready(edge, job_id)
         async with asyncio.timeout(5):
             assert (await waiting).status == "completed"
+
+
+async def test_a_wait_ends_before_the_clients_own_deadline() -> None:
+    async with serving() as edge:
+        request = clone_service_pb2.WaitJobRequest(job_id=(await edge.create()).job_id, timeout_seconds=60)
+        job = await edge.stub.WaitJob(request, metadata=edge.as_(CUSTOMER), timeout=1.5)
+        assert job.status == "pending"
 
 
 async def _call(call: Any) -> Any:

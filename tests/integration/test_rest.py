@@ -10,7 +10,7 @@ import aiohttp
 import grpc
 import pytest
 import pytest_asyncio
-from google.api import annotations_pb2
+from google.api import annotations_pb2  # type: ignore[import-untyped]
 
 from server.app import SERVICE
 from tests.support.edge import Answer, Rest, rest_serving

@@ -114,7 +114,7 @@ def reason(error: grpc.aio.AioRpcError) -> str:
 
 def details(error: grpc.aio.AioRpcError) -> Sequence[Any]:
     """All details of a failed call, unpacked."""
-    status = rpc_status.from_call(error)
+    status = rpc_status.from_call(error)  # type: ignore[no-untyped-call]
     assert status is not None
     assert status.message == error.details()
     found = []
