@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -254,15 +255,12 @@ async def test_a_file_that_changes_while_it_is_read_is_read_again(source_site: S
             async def read(self, root: str, files: Sequence[tuple[bytes, int]]) -> AsyncGenerator[list[Part], None]:
                 async with aclosing(super().read(root, files)) as stream:
                     async for parts in stream:
-                        if any(path == b"readme.html" for path, _ in files) and self.tries < 1:
-                            parts = [
-                                Part(p.index, p.status, p.last, p.size + 1, p.mtime, p.offset, p.data)
-                                if files[p.index][0] == b"readme.html"
-                                else p
-                                for p in parts
-                            ]
-                        yield parts
+                        yield [self._grown(part, files) for part in parts]
                 self.tries += 1
+
+            def _grown(self, part: Part, files: Sequence[tuple[bytes, int]]) -> Part:
+                changed = self.tries == 0 and files[part.index][0] == b"readme.html"
+                return replace(part, size=part.size + 1) if changed else part
 
         restless = Restless(agent._session, agent.address)
         copied = await copy_files(restless, report, place / "root", fence=Fence(place / "state", 1), progress=lambda counts: None)

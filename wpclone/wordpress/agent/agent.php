@@ -931,7 +931,9 @@ final class Rows
                 return true;
             }
             $offset += $keys ? 0 : $rows;
-            $step = (int) max(1, min(8192, $this->budget->frame / max(1, $bytes / $rows), $step * 4));
+            // Without a key each query counts past what was sent: the longer its part, the fewer there are.
+            $most = $keys ? 8192 : 50000;
+            $step = (int) max(1, min($most, ($keys ? 1 : 16) * $this->budget->frame / max(1, $bytes / $rows), $step * 4));
             if ($this->budget->spent()) {
                 return false;
             }
@@ -1036,7 +1038,7 @@ final class Rows
     private static function literal(string $kind, string $value): string
     {
         if ($kind === 'int') {
-            if (!preg_match('/^-?\d+$/', $value)) {
+            if (!preg_match('/^-?\d+(?:\.\d+)?$/', $value)) {
                 throw new Failure('BAD_REQUEST', 'a cursor is not a number', 400);
             }
             return $value;

@@ -94,7 +94,8 @@ def decoded(value: object) -> bytes:
 @dataclass(frozen=True)
 class Entry:
     """One name below a root. `kind`: f file, d directory, l link inside the root, F and D file and directory a link leads out to,
-    x dead link, s left out as asked, c link in a circle, o other (socket, device), u unreadable directory. `target`: of l, relative to the root."""
+    x dead link, s left out as asked,
+    c link in a circle, o other (socket, device), u unreadable directory. `target`: of l, relative to the root."""
 
     kind: str
     path: bytes
@@ -151,7 +152,10 @@ def parts(payload: bytes) -> Iterator[Part]:
 
 @dataclass(frozen=True)
 class RowsFrame:
-    """Rows of the table asked for as number `index`: values row by row, None for NULL, and the cursor to go on after them."""
+    """Rows of the table asked for as number `index`: values row by row, None for NULL, and the cursor to go on after them.
+
+    `raw` is the whole frame, to search in all values at once; `size` counts the values' bytes.
+    """
 
     index: int
     last: bool
@@ -161,6 +165,7 @@ class RowsFrame:
     cursor: tuple[bytes, ...]
     values: list[bytes | None]
     size: int
+    raw: bytes
 
 
 def rows_frame(payload: bytes) -> RowsFrame:
@@ -191,4 +196,4 @@ def rows_frame(payload: bytes) -> RowsFrame:
             at += length
     if at != len(payload):
         raise Damaged("a row frame is cut")
-    return RowsFrame(index, bool(last), count, width, offset, tuple(cursor), values, size)
+    return RowsFrame(index, bool(last), count, width, offset, tuple(cursor), values, size, payload)

@@ -1,0 +1,126 @@
+"""The control table of a database being filled: who may write (the fence), and how far each table is (the cursors).
+
+One row, named '', holds the fence; each table has one row with its cursor. A chunk's transaction locks the fence row,
+compares, and moves the cursor together with the rows, so that rows and cursor are one fact, and nobody older than the fence
+commits anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pymysql
+
+from wpclone.wordpress.errors import FencedOff
+from wpclone.wordpress.target import Connection, literal
+
+TABLE = b"wpclone_control"
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How far one table is. `after` is the last key written (hex), `checksum` the CRC-32 chain over the rows' SQL in key order.
+
+    `exact`, `engine`: how it was created in the end. `left`: what the rewriter left, by reason.
+    """
+
+    rows: int = 0
+    size: int = 0
+    checksum: int = 0
+    rewritten: int = 0
+    after: tuple[str, ...] | None = None
+    offset: int = 0
+    full: bool = False
+    done: bool = False
+    exact: bool = False
+    engine: str = "InnoDB"
+    fuzzy: bool = False
+    left: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[bytes, ...] | None:
+        """The last key written, as bytes."""
+        return None if self.after is None else tuple(bytes.fromhex(value) for value in self.after)
+
+    def text(self) -> bytes:
+        """As the control table keeps it."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def from_text(cls, text: bytes | str) -> Cursor:
+        """The inverse of `text`."""
+        value: dict[str, Any] = json.loads(text)
+        after = value.pop("after")
+        return cls(**{**value, "notes": tuple(value["notes"])}, after=None if after is None else tuple(after))
+
+
+class Control:
+    """The control table as the holder of fence `number` uses it."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    async def claim(self, connection: Connection) -> None:
+        """Make the table, put the fence there, and end the connections older claims left; raises FencedOff if a larger one
+        stands."""
+        await connection.run(
+            b"CREATE TABLE IF NOT EXISTS " + TABLE + b" (name VARBINARY(255) PRIMARY KEY, fence BIGINT NOT NULL DEFAULT 0,"
+            b" cursor_json LONGTEXT CHARACTER SET utf8mb4 NOT NULL) ENGINE=InnoDB"
+        )
+        await connection.run(b"INSERT IGNORE INTO " + TABLE + b" (name, fence, cursor_json) VALUES ('', 0, '')")
+        found = await connection.run(b"SELECT fence FROM " + TABLE + b" WHERE name = ''")
+        self._judge(found)
+        # A frozen worker's transaction would hold its row locks until it thaws; the fence has made it worthless.
+        others = b"SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND DB = DATABASE()"
+        for (number,) in await connection.run(others + b" AND USER = SUBSTRING_INDEX(CURRENT_USER(), '@', 1)"):
+            try:
+                await connection.run(b"KILL %d" % int(number))
+            except pymysql.err.MySQLError:
+                continue  # it has ended by itself
+        async with self.holding(connection):
+            await connection.run(b"UPDATE " + TABLE + b" SET fence = %d WHERE name = ''" % self._number)
+
+    def _judge(self, found: list[tuple[Any, ...]]) -> None:
+        if not found or int(found[0][0]) > self._number:
+            raise FencedOff(f"fence {found[0][0] if found else 'none'} stands in the way of {self._number}")
+
+    async def check(self, connection: Connection) -> None:
+        """Within a transaction: lock the fence against being raised until its end; raises FencedOff."""
+        try:
+            found = await connection.run(b"SELECT fence FROM " + TABLE + b" WHERE name = '' LOCK IN SHARE MODE")
+        except pymysql.err.ProgrammingError:
+            raise FencedOff("the control table is gone: the work was finished by another") from None
+        self._judge(found)
+
+    @asynccontextmanager
+    async def holding(self, connection: Connection) -> AsyncIterator[None]:
+        """A transaction during which nobody can raise the fence; for what cannot be part of a transaction itself (DDL
+        elsewhere)."""
+        await connection.begin()
+        try:
+            found = await connection.run(b"SELECT fence FROM " + TABLE + b" WHERE name = '' FOR UPDATE")
+            self._judge(found)
+            yield
+            await connection.commit()
+        except BaseException:
+            await connection.rollback()
+            raise
+
+    async def save(self, connection: Connection, cursors: Mapping[bytes, Cursor]) -> None:
+        """Write cursors, in the transaction the caller is in."""
+        values = b",".join(b"(" + literal(name) + b",0," + literal(cursor.text()) + b")" for name, cursor in cursors.items())
+        if values:
+            await connection.run(
+                b"INSERT INTO " + TABLE + b" (name, fence, cursor_json) VALUES " + values
+                + b" ON DUPLICATE KEY UPDATE cursor_json = VALUES(cursor_json)"
+            )  # fmt: skip
+
+    async def load(self, connection: Connection) -> dict[bytes, Cursor]:
+        """Every table's cursor."""
+        rows = await connection.run(b"SELECT CAST(name AS BINARY), cursor_json FROM " + TABLE + b" WHERE name <> ''")
+        return {name.encode() if isinstance(name, str) else bytes(name): Cursor.from_text(text) for name, text in rows}

@@ -1,0 +1,311 @@
+"""Copies a site's tables into a new database: definitions, then rows in a stream, then indexes and foreign keys.
+
+Repeatable and resumable at the chunk: rows and cursor are committed together, so every row lands once. Reading, rewriting and
+writing overlap. Requires a database that holds nothing but this copy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pymysql
+
+from wpclone.wordpress.agent.client import AgentClient
+from wpclone.wordpress.agent.wire import Damaged, RowsFrame
+from wpclone.wordpress.control import TABLE as CONTROL_TABLE
+from wpclone.wordpress.control import Control, Cursor
+from wpclone.wordpress.ddl import UnknownDdl
+from wpclone.wordpress.errors import Reason, SiteError
+from wpclone.wordpress.file_rules import LeftOut, shown
+from wpclone.wordpress.inspect import SiteReport
+from wpclone.wordpress.ownership import CORE, USERS
+from wpclone.wordpress.progress import Counts, Progress
+from wpclone.wordpress.row_sql import Chunk, Rewriter, chunk
+from wpclone.wordpress.table_build import TableBuilder, known_server
+from wpclone.wordpress.table_plan import TablePlan, plan_table
+from wpclone.wordpress.target import Connection, TargetDatabase, connected, refusals
+
+__all__ = ["Rewriter", "TableCopied", "TablesCopied", "TargetDatabase", "copy_tables", "finish_tables"]
+
+# One transaction: large enough that waiting for the disk is rare, small enough that a retry repeats little.
+_COMMIT_BYTES = 8 << 20
+_COMMIT_SECONDS = 2.0
+_AHEAD = 2
+_DUPLICATE = 1062
+_Item = tuple[TablePlan, RowsFrame, Chunk]
+
+
+@dataclass(frozen=True)
+class TableCopied:
+    """A copied table: rows written, bytes read, the CRC-32 chain over its rows' SQL in key order, addresses rewritten."""
+
+    name: str
+    rows: int
+    bytes: int
+    checksum: int
+    rewritten: int
+
+
+@dataclass(frozen=True)
+class TablesCopied:
+    """What a copy wrote. `consistency`: SNAPSHOT if all rows are of one moment, else FUZZY. `left`: what the rewriter left,
+    by reason; `reported`: what of the tables' definitions was changed or left out."""
+
+    tables: tuple[TableCopied, ...]
+    consistency: str
+    reported: tuple[LeftOut, ...]
+    left: Mapping[str, int]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all tables."""
+        return sum(table.rows for table in self.tables)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all tables' values."""
+        return sum(table.bytes for table in self.tables)
+
+    @property
+    def rewritten(self) -> int:
+        """Addresses rewritten in all tables."""
+        return sum(table.rewritten for table in self.tables)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain objects, with the sums."""
+        return {**asdict(self), "rows": self.rows, "bytes": self.bytes, "rewritten": self.rewritten}
+
+
+async def copy_tables(
+    agent: AgentClient, report: SiteReport, target: TargetDatabase, *, rewriter: Rewriter | None, fence: int, progress: Progress
+) -> TablesCopied:
+    """Fill `target` with the site's own tables under the same names. `rewriter` changes text values; None copies bytes.
+
+    Raises FencedOff when a newer claim works there; SiteError: TARGET_DATABASE_DOWN, TARGET_DATABASE_REFUSED, TABLE_UNSUPPORTED,
+    TOO_LITTLE_SPACE, and what requests to the agent raise.
+    """
+    control = Control(fence)
+    async with connected(target, binary=False) as definitions:
+        await control.claim(definitions)  # ends other connections to this database, so ours for rows comes after it
+        async with connected(target, binary=True) as rows:
+            copy = _Copy(agent, report, TableBuilder(definitions, rows, control), rows, control, rewriter, progress)
+            return await copy.run()
+
+
+async def finish_tables(target: TargetDatabase, *, fence: int) -> None:
+    """Drop the control table, at the end of the job; success when it is gone already. Raises FencedOff for an older claim."""
+    async with connected(target, binary=False) as definitions, connected(target, binary=True) as rows:
+        there = await definitions.run(b"SHOW TABLES LIKE '" + CONTROL_TABLE.replace(b"_", b"\\_") + b"'")
+        if there:
+            control = Control(fence)
+            await rows.begin()
+            await control.check(rows)
+            await rows.commit()
+            await definitions.run(b"DROP TABLE IF EXISTS " + CONTROL_TABLE)
+
+
+class _Duplicate(Exception):
+    """The target found two values of a unique key equal that the source told apart."""
+
+    def __init__(self, name: bytes) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class _Copy:
+    """One attempt."""
+
+    def __init__(
+        self, agent: AgentClient, report: SiteReport, builder: TableBuilder, rows: Connection, control: Control,
+        rewriter: Rewriter | None, progress: Progress,
+    ) -> None:  # fmt: skip
+        self._agent, self._report, self._builder, self._rows = agent, report, builder, rows
+        self._control, self._rewriter, self._progress = control, rewriter, progress
+        self._plans: dict[bytes, TablePlan] = {}
+        self._cursors: dict[bytes, Cursor] = {}
+        self._reported: list[LeftOut] = []
+        self._said: dict[bytes, Mapping[str, Any]] = {}
+        self._fuzzy = False
+
+    async def run(self) -> TablesCopied:
+        await self._plan()
+        self._fuzzy = any(cursor.rows for cursor in self._cursors.values())
+        await self._builder.create(self._plans, self._cursors)
+        self._tell()
+        while True:
+            try:
+                await self._stream()
+                break
+            except _Duplicate as duplicate:
+                await self._create_exactly(duplicate.name)
+        await self._builder.finish(self._plans, self._cursors)
+        return self._result()
+
+    async def _plan(self) -> None:
+        """Ask for the definitions and parse them; what cannot be parsed is reported, or fatal for a core table."""
+        self._server = await known_server(self._builder.definitions)
+        self._cursors = await self._control.load(self._builder.definitions)
+        said = await self._agent.schema([table.name.encode() for table in self._report.tables])
+        for known, description in zip(self._report.tables, said, strict=True):
+            self._said[known.name.encode()] = description
+            cursor = self._cursors.get(known.name.encode(), Cursor())
+            try:
+                plan = plan_table(description, known, report=self._report, server=self._server, exact=cursor.exact)
+            except UnknownDdl as unknown:
+                self._unsupported(known.name, str(unknown))
+                continue
+            except (KeyError, TypeError, ValueError) as error:
+                raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, table=known.name) from error
+            if plan.name != known.name.encode() or not plan.columns:
+                raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, table=known.name)
+            self._plans[plan.name] = plan
+
+    def _unsupported(self, name: str, why: str) -> None:
+        prefix = self._report.table_prefix.encode()
+        if name.encode() in {prefix + core for core in CORE + USERS}:
+            raise SiteError(Reason.TABLE_UNSUPPORTED, f"Table {name} has {why}, which cannot be copied.", table=name)
+        self._reported.append(LeftOut(name, f"not copied: {why}"))
+
+    async def _create_exactly(self, name: bytes) -> None:
+        """Start one table again with binary collations where the source's are unknown here."""
+        known = next(table for table in self._report.tables if table.name.encode() == name)
+        self._plans[name] = plan_table(self._said[name], known, report=self._report, server=self._server, exact=True)
+        self._cursors = await self._control.load(self._builder.definitions)
+        self._cursors.pop(name, None)
+        self._fuzzy = True
+        await self._builder.create(self._plans, self._cursors, exact=name)
+
+    async def _stream(self) -> None:
+        """Read, rewrite and write what is not there yet."""
+        pending = [plan for plan in self._plans.values() if not self._cursors[plan.name].full]
+        queue: asyncio.Queue[_Item | None] = asyncio.Queue(_AHEAD)
+        async with aclosing(self._chunks(pending)) as chunks:
+            reading = asyncio.create_task(_pour(chunks, queue))
+            try:
+                await self._write(queue, reading)
+            except BaseException:
+                await self._rows.rollback()
+                raise
+            finally:
+                reading.cancel()
+                await asyncio.wait([reading])
+
+    async def _chunks(self, pending: Sequence[TablePlan]) -> AsyncGenerator[_Item, None]:
+        """The rows of tables as SQL, made while the next are on their way."""
+        asked = []
+        for plan in pending:
+            cursor = self._cursors[plan.name]
+            asked.append(replace(plan.asked, after=cursor.key, offset=cursor.offset))
+        checksums = {plan.name: self._cursors[plan.name].checksum for plan in pending}
+        async with aclosing(self._agent.rows(asked)) as stream:
+            async for frame, request in stream:
+                self._fuzzy |= request > 1
+                plan = pending[frame.index]
+                try:
+                    made = await asyncio.to_thread(chunk, plan, frame, self._rewriter, checksums[plan.name])
+                except Damaged as error:
+                    raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, table=shown(plan.name)) from error
+                checksums[plan.name] = made.checksum
+                yield plan, frame, made
+
+    async def _write(self, queue: asyncio.Queue[_Item | None], reading: asyncio.Task[None]) -> None:
+        """Write chunks as they come, several to a transaction."""
+        loop = asyncio.get_running_loop()
+        unsaved: dict[bytes, Cursor] = {}
+        held, since = 0, loop.time()
+        while True:
+            item = await queue.get()
+            if item is None:
+                await reading  # raises what ended it
+                break
+            plan, frame, made = item
+            if not unsaved:
+                await self._rows.begin()
+                held, since = 0, loop.time()
+            for statement in made.statements:
+                await self._insert(plan, statement)
+            before = unsaved.get(plan.name, self._cursors[plan.name])
+            unsaved[plan.name] = _moved(before, plan, frame, made)
+            held += made.bytes
+            if held >= _COMMIT_BYTES or loop.time() - since > _COMMIT_SECONDS:
+                await self._save(unsaved)
+        await self._save(unsaved)
+
+    async def _insert(self, plan: TablePlan, statement: bytes) -> None:
+        try:
+            with refusals(plan.name):
+                await self._rows.run(statement)
+        except SiteError as error:
+            cause = error.__cause__
+            told_apart = isinstance(cause, pymysql.err.MySQLError) and cause.args[0] == _DUPLICATE and plan.table.mapped
+            if told_apart and not self._cursors[plan.name].exact:
+                raise _Duplicate(plan.name) from error
+            raise
+
+    async def _save(self, unsaved: dict[bytes, Cursor]) -> None:
+        """Commit rows and cursors together, unless a newer claim is there."""
+        if not unsaved:
+            return
+        await self._control.check(self._rows)
+        await self._control.save(self._rows, unsaved)
+        await self._rows.commit()
+        self._cursors |= unsaved
+        unsaved.clear()
+        self._tell()
+
+    def _tell(self) -> None:
+        rows = sum(cursor.rows for cursor in self._cursors.values())
+        size = sum(cursor.size for cursor in self._cursors.values())
+        self._progress(
+            Counts(bytes_done=size, bytes_total=self._report.table_bytes, rows_done=rows, rows_total=self._report.rows)
+        )
+
+    def _result(self) -> TablesCopied:
+        tables, left, reported = [], dict[str, int](), list(self._reported)
+        for name, plan in self._plans.items():
+            cursor = self._cursors[name]
+            tables.append(TableCopied(shown(name), cursor.rows, cursor.size, cursor.checksum, cursor.rewritten))
+            for reason, count in cursor.left.items():
+                left[reason] = left.get(reason, 0) + count
+            notes = list(dict.fromkeys([*plan.table.notes, *cursor.notes]))
+            if not plan.asked.key and cursor.rows:
+                notes.append("it has no key; rows changed during the copy may be missing or twice")
+            reported += [LeftOut(shown(name), note) for note in notes]
+        reported += [LeftOut(trigger, "a trigger; not copied") for trigger in self._report.triggers]
+        fuzzy = self._fuzzy or any(plan.engine.upper() != "INNODB" for plan in self._plans.values())
+        return TablesCopied(tuple(tables), "FUZZY" if fuzzy else "SNAPSHOT", tuple(reported), left)
+
+
+def _moved(cursor: Cursor, plan: TablePlan, frame: RowsFrame, made: Chunk) -> Cursor:
+    """The cursor behind a written chunk."""
+    left = dict(cursor.left)
+    for reason, count in made.left.items():
+        left[reason] = left.get(reason, 0) + count
+    return replace(
+        cursor,
+        rows=cursor.rows + made.rows,
+        size=cursor.size + made.bytes,
+        checksum=made.checksum,
+        rewritten=cursor.rewritten + made.rewritten,
+        after=tuple(value.hex() for value in frame.cursor) if plan.asked.key and frame.cursor else cursor.after,
+        offset=frame.offset,
+        full=frame.last,
+        left=left,
+    )
+
+
+async def _pour(source: AsyncGenerator[_Item, None], queue: asyncio.Queue[_Item | None]) -> None:
+    """Put everything into the queue, and None at the end, also when the source failed."""
+    try:
+        async for item in source:
+            await queue.put(item)
+    except asyncio.CancelledError:
+        raise  # the writer has ended; nobody reads the queue
+    except BaseException:
+        await queue.put(None)
+        raise
+    await queue.put(None)
