@@ -31,7 +31,8 @@ class Transition:
     """One guarded change of one job.
 
     `sets` are columns of `jobs` by name; `step` is upserted into `job_steps`; `pause` becomes `next_run_at` relative to
-    the database's clock; `releases` ends the claim; `completes` requires that nobody asked to cancel.
+    the database's clock; `releases` ends the claim; `forbids_cancel` requires that nobody asked to cancel and no
+    verdict was written.
     """
 
     name: str

@@ -53,6 +53,8 @@ class Changes(Part):
             raise StaleClaim
         if transition.forbids_cancel and kept.job.cancel_requested_at is not None:
             raise StaleClaim("Somebody asked to cancel this job.", metadata={"cancel_requested": "true"})
+        if transition.forbids_cancel and kept.job.verdict is not None:
+            raise StaleClaim("This job has its verdict already.")
         values = dict(transition.sets)
         if "progress" in values:
             values["progress"] = max(values["progress"], kept.job.progress)

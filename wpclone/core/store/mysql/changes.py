@@ -182,7 +182,7 @@ def _update(transition: Transition, sets: dict[str, Any], values: dict[str, Any]
         assignments.append(f"completed_at = {NOW}")
     guard = "job_id = %(job_id)s AND fence = %(fence)s AND status IN %(sources)s"
     if transition.forbids_cancel:
-        guard += " AND cancel_requested_at IS NULL"
+        guard += " AND cancel_requested_at IS NULL AND verdict IS NULL"
     values |= {"target": transition.target.value, "fence": transition.fence, "sources": [s.value for s in transition.sources]}
     return f"UPDATE jobs SET {', '.join(assignments)} WHERE {guard}"
 
