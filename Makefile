@@ -31,7 +31,7 @@ lint: setup ## ruff, mypy --strict, the layer law, buf lint
 	@buf lint
 
 verify: lint ## lint, and: gen/ is what protos/ say, the API breaks no client, requirements name no host
-	@deploy/local/verify
+	@.ci/verify
 
 test: setup ## all tests (TESTS=… and K=… choose some)
 	@$(BIN)/python -m pytest $(TESTS) $(if $(K),-k '$(K)')
