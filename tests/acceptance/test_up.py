@@ -78,7 +78,7 @@ def test_a_clone_answers_again_after_down_and_up_and_a_delete_leaves_nothing(ser
     assert _uids_alive().isdisjoint(service.state.clone_uids)
     database = clone_id.replace("clone-", "wpc_")
     assert database not in _databases_and_users(service)
-    assert list((service.state.clones / "clones").iterdir()) == []
+    assert list((service.state.clones / "sites").iterdir()) == []
     assert "tcp dport" not in _firewall(service)
     assert list((service.state.service / "work").iterdir()) == []
 
@@ -132,6 +132,11 @@ def test_status_and_down_of_what_is_not_up() -> None:
         assert made.run("down").returncode == 0
 
 
+def _is_over_or_has_new(made: Installation, part: str, pid: int) -> bool:
+    assert made.process is not None
+    return made.process.poll() is not None or made.part(part)["pid"] not in {None, pid}
+
+
 @pytest.mark.timeout(240)
 def test_a_second_death_within_a_minute_ends_everything() -> None:
     with installation() as made:
@@ -140,7 +145,7 @@ def test_a_second_death_within_a_minute_ends_everything() -> None:
         for _ in range(2):
             pid = until(lambda: made.part("envoy")["pid"], within=20)
             os.kill(pid, signal.SIGKILL)
-            until(lambda pid=pid: made.process.poll() is not None or made.part("envoy")["pid"] not in {None, pid}, within=60)  # type: ignore[misc,union-attr]
+            until(lambda pid=pid: _is_over_or_has_new(made, "envoy", pid), within=60)  # type: ignore[misc]
         assert made.process.wait(60) == 1
         assert "envoy was killed by signal 9, the second time within 60 s" in made.said()
         assert made.run("status").returncode == 6

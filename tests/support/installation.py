@@ -87,9 +87,9 @@ class Installation:
         return job
 
     def part(self, name: str) -> dict[str, Any]:
-        """A part as `wpclone status` shows it."""
+        """A part as `wpclone status` shows it; without a pid when it is being started or stopped."""
         status: dict[str, Any] = json.loads(self.run("status", "-o", "json").stdout)
-        return next(part for part in status["parts"] if part["name"] == name)
+        return next((part for part in status["parts"] if part["name"] == name), {"name": name, "pid": None, "restarts": 0})
 
     def said(self) -> str:
         """The end of what `up` said, and of its children's logs."""
