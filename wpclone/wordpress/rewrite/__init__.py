@@ -5,7 +5,8 @@ rewritten safely is left and reported. Imports nothing outside this package but 
 """
 
 from wpclone.wordpress.rewrite.mapping import Mapping
-from wpclone.wordpress.rewrite.report import Left, Reason, Result
+from wpclone.wordpress.rewrite.report import Left, Reason, Result, Tally
 from wpclone.wordpress.rewrite.rewriter import Rewriter
+from wpclone.wordpress.rewrite.stream import rewrite_stream
 
-__all__ = ["Left", "Mapping", "Reason", "Result", "Rewriter"]
+__all__ = ["Left", "Mapping", "Reason", "Result", "Rewriter", "Tally", "rewrite_stream"]

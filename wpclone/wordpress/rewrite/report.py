@@ -1,8 +1,11 @@
 """What a rewrite says about itself: the new bytes, how much changed, and what was left and why."""
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from wpclone.wordpress.rewrite.edits import Edit
 
 LEFT_PER_VALUE = 32
 """At most so many remarks on one value; a post that names its host a thousand times needs no thousand remarks."""
@@ -45,6 +48,24 @@ class Result:
     value: bytes
     rewritten: int
     left: tuple[Left, ...]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What rewriting a stream came to: addresses and directories rewritten, and how many values were left for each reason."""
+
+    rewritten: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+
+    def add(self, edits: Iterable[Edit], left: Iterable[Left]) -> None:
+        """Count one value's changes."""
+        self.rewritten += sum(edit.counts for edit in edits)
+        self.left.update({remark.reason for remark in left})
+
+    def count(self, result: Result) -> None:
+        """Count one value's result."""
+        self.rewritten += result.rewritten
+        self.left.update({remark.reason for remark in result.left})
 
 
 def remarks(found: Iterable[Left]) -> tuple[Left, ...]:

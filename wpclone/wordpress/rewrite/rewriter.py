@@ -1,6 +1,6 @@
 """The rewriter: one value in, one value out."""
 
-from wpclone.wordpress.rewrite.edits import applied
+from wpclone.wordpress.rewrite.edits import Edit, applied
 from wpclone.wordpress.rewrite.engine import edits_of
 from wpclone.wordpress.rewrite.mapping import Mapping
 from wpclone.wordpress.rewrite.report import Left, Reason, Result, remarks
@@ -24,6 +24,10 @@ class Rewriter:
         """
         if not self._finder.could_match(raw):
             return Result(raw, 0, ())
-        edits, left = edits_of(self._finder, raw)
-        left += [Left(Reason.BASE64, at) for at in self._finder.in_base64(raw)]
+        edits, left = self.changes(raw)
         return Result(applied(raw, edits), sum(edit.counts for edit in edits), remarks(left))
+
+    def changes(self, raw: bytes) -> tuple[list[Edit], list[Left]]:
+        """What `value` does, as edits in order, for callers whose `raw` is itself an escaped text's meaning."""
+        edits, left = edits_of(self._finder, raw)
+        return edits, left + [Left(Reason.BASE64, at) for at in self._finder.in_base64(raw)]
