@@ -38,28 +38,31 @@ def runs(seen: ProcessMark) -> bool:
     return mark(seen.pid) == seen
 
 
-async def end_leftovers(marks: Iterable[ProcessMark], *, grace: float = 20.0) -> int:
-    """End the process groups these processes lead: SIGTERM, up to `grace` seconds, SIGKILL. Returns how many ran."""
+async def end_leftovers(marks: Iterable[ProcessMark], *, grace: float = 30.0) -> int:
+    """End the process groups these processes lead, one after the other: SIGTERM, up to `grace` seconds each, SIGKILL.
+
+    Give those first that lean on the others. Returns how many ran.
+    """
     left = [seen for seen in marks if runs(seen)]
     for seen in left:
         _signal_group(seen, signal.SIGTERM)
-    with suppress(TimeoutError):
-        await _ended(left, within=grace)
-    for seen in left:
+        with suppress(TimeoutError):
+            await _ended(seen, within=grace)
         _signal_group(seen, signal.SIGKILL)
-    await _ended(left, within=10)
+        await _ended(seen, within=10)
     return len(left)
 
 
-async def _ended(marks: list[ProcessMark], *, within: float) -> None:
+async def _ended(seen: ProcessMark, *, within: float) -> None:
     async with asyncio.timeout(within):
-        while True:  # they are not our children, so only /proc tells
-            if not any(runs(seen) for seen in marks):
+        while True:  # it is not our child, so only /proc tells
+            if not runs(seen):
                 return
             await asyncio.sleep(0.02)
 
 
 def _signal_group(seen: ProcessMark, number: signal.Signals) -> None:
+    """Signal the group while its leader runs: later its id may be another's."""
     if runs(seen):
         with suppress(ProcessLookupError):
             os.killpg(seen.pid, number)
