@@ -25,12 +25,16 @@ from wpclone.core.jobs.job import Facts, Job
 from wpclone.core.jobs.retry import RetryPolicy
 from wpclone.core.jobs.states import CloneState, JobKind
 from wpclone.core.jobs.transitions import CloneChange
+from wpclone.wordpress.constants import Withheld
 
 VERSION = 1
 """The newest definition of a clone job; `NewJob.definition_version` names it."""
 
 MOST_LISTED = 200
 """Entries of a list in the result; facts of the steps have all."""
+
+_OWN = Withheld.SET_BY_CLONE.value
+"""Constants that every clone sets itself are no news."""
 
 _SOURCE = RetryPolicy(attempts=4, base=timedelta(seconds=1), most=timedelta(seconds=30))
 _PATIENT = RetryPolicy(attempts=6, base=timedelta(seconds=2), most=timedelta(seconds=120))
@@ -103,7 +107,7 @@ def _report(facts: Mapping[str, Facts]) -> dict[str, Any]:
     """What was left out or changed, and why. Long lists are cut, their lengths told."""
     site, files, tables = facts[Preflight.name]["report"], facts[CopyFiles.name], facts[CopyTables.name]
     report: dict[str, Any] = {
-        "withheld_constants": facts[Guard.name]["withheld_constants"],
+        "withheld_constants": {name: why for name, why in facts[Guard.name]["withheld_constants"].items() if why != _OWN},
         "code_in_wp_config": site["code_found"],
         "left_out_tables": site["left_out"],
         "reported_tables": tables["reported"],

@@ -103,8 +103,8 @@ async def test_a_worker_that_was_stopped_past_its_lease_changes_nothing_when_it_
 
 
 async def test_a_terminated_worker_gives_its_jobs_back_and_exits_cleanly(fleet: Fleet, store: MysqlStore) -> None:
-    leaving = fleet.start(grace=0.5)
-    jobs = [await fleet.accept(store, hold={"two": 4.0}) for _ in range(3)]
+    leaving = fleet.start(grace=0.2)
+    jobs = [await fleet.accept(store, hold={"two": 2.0}) for _ in range(3)]
     for job_id in jobs:
         await asyncio.to_thread(fleet.began, job_id, "two")
     leaving.send(signal.SIGTERM)
