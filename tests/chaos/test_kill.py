@@ -33,9 +33,7 @@ async def killed_at(place: Field, points: list[str], **play: str) -> None:
         await until_async(are_all_dead, within=60, every=0.1)
     except AssertionError:
         left = [point for point, member in zip(points, doomed, strict=True) if member.is_alive]
-        jobs = place.rows(
-            "SELECT job_id, status, fence, lapses, attempt, status_message FROM jobs WHERE status IN ('pending', 'running')"
-        )
+        jobs = place.rows("SELECT job_id, status, fence, lapses, attempt FROM jobs WHERE completed_at IS NULL")
         raise AssertionError(f"never killed at {left}; {jobs}\n{place.said()}") from None
     for _ in range(2):
         place.start(slots=8)

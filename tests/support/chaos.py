@@ -76,9 +76,9 @@ class Field:
 
     def start(
         self, *, failpoint: str = "", slots: int = 4, database_port: int | None = None, nats_port: int | None = None,
-        empty: bool = False,
+        empty: bool = False, unguarded: bool = False,
     ) -> Member:  # fmt: skip
-        """A new worker process; ports lead it through a proxy."""
+        """A new worker process; ports lead it through a proxy; an unguarded one does not notice that its lease is over."""
         name = f"w{len(self.members) + 1}"
         direct = self.mariadb.url(self.database)
         environ = {
@@ -86,7 +86,8 @@ class Field:
             "CHAOS_DATABASE_URL": direct.replace(f":{self.mariadb.place.port}/", f":{database_port or self.mariadb.place.port}/"),
             "CHAOS_TARGET_URL": direct, "CHAOS_SLOTS": str(slots), "CHAOS_FAILPOINT": failpoint,
             "CHAOS_NATS_URL": self.nats.url.replace(f":{self.nats.place.port}", f":{nats_port or self.nats.place.port}"),
-            "CHAOS_EMPTY": str(int(empty)), "PYTHONDONTWRITEBYTECODE": "1",
+            "CHAOS_EMPTY": str(int(empty)), "CHAOS_UNGUARDED": str(int(unguarded)),
+            "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
         drop: dict[str, Any] = {}
         if os.getuid() == 0:

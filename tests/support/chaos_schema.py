@@ -1,7 +1,7 @@
 """What the chaos tests keep beside the product's tables: a target that counts effects, and the whole history of every row.
 
-The target is what a clone's database is to the product: it has one fence a job and refuses older ones. The history is MariaDB's own
-(system versioning), complete and unseen by what is tried. Triggers would not do: they spoil the claim's LAST_INSERT_ID.
+The target is what a clone's database is to the product: it has one fence a job and refuses older ones. The history is
+MariaDB's own (system versioning), complete and unseen by what is tried. Triggers would spoil the claim's LAST_INSERT_ID.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The world outside that steps of the chaos tests change: rows in MySQL, counted by idempotency name (job and step), and fenced."""
+"""The world outside that chaos tests change: rows in MySQL, counted by idempotency name (job and step), and fenced."""
 
 import threading
 from collections.abc import Callable

@@ -36,7 +36,7 @@ class Findings:
 def judge(place: Field, *, caps: Mapping[str, int] | None = None) -> Findings:
     """Judge everything that was accepted on this field."""
     found = Findings(len(place.accepted))
-    states: dict[str, str] = dict(place.rows("SELECT job_id, status FROM jobs"))  # type: ignore[arg-type]
+    states: dict[str, str] = dict(place.rows("SELECT job_id, status FROM jobs"))
     found.lost = {job_id for job_id in place.accepted if states.get(job_id) not in TERMINAL}
     _jobs(place, found, caps or {})
     _claims(place, found)

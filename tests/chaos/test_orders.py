@@ -1,0 +1,108 @@
+"""Cancels at any moment, one customer's flood, caps, and a job that kills its workers."""
+
+import asyncio
+import secrets
+
+import pytest
+
+from tests.support.chaos import Field
+from tests.support.chaos_table import note
+from tests.support.chaos_worker import STEPS
+from tests.support.history import judge
+from wpclone.core.bus import subjects
+from wpclone.core.jobs.errors import JobFinished
+from wpclone.core.jobs.job import Limits
+
+
+async def cancelled_anywhere(place: Field, jobs: int) -> float:
+    """Cancel each of many jobs at its own moment; the longest time from the cancel to its verdict in seconds."""
+    for _ in range(2):
+        place.start(slots=8)
+    await place.ended(await place.accept(2), within=30)
+
+    async def one(number: int) -> None:
+        job = await place.accept_one(play={"millis": 200})
+        await asyncio.sleep(number % 40 * 0.035)
+        try:
+            asked = await place.store.request_cancel(job.job_id)
+        except JobFinished:
+            return
+        if not asked.state.is_terminal:
+            await place.bus.tell(subjects.cancel(job.job_id), {"job_id": job.job_id})
+
+    waves = [range(start, min(start + 16, jobs)) for start in range(0, jobs, 16)]
+    for wave in waves:
+        await asyncio.gather(*(one(number) for number in wave))
+    await place.ended(place.accepted, within=90)
+    waits = place.rows(
+        "SELECT h.job_id, MIN(h.at) - TIMESTAMPDIFF(MICROSECOND, '1970-01-01', j.cancel_requested_at) / 1e6 AS waited"
+        " FROM job_history h JOIN jobs j USING (job_id) WHERE h.verdict = 'cancel' GROUP BY h.job_id ORDER BY waited"
+    )
+    assert waits
+    assert place.ids("lapses > 0 OR status = 'failed'") == []
+    return float(waits[-1][1])
+
+
+async def test_a_cancel_at_any_moment_leaves_nothing(place: Field) -> None:
+    slowest = await cancelled_anywhere(place, 64)
+    note("R19 cancels at every moment, 64", judge(place))
+    assert slowest < 5
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+async def test_200_cancels_leave_nothing(place: Field) -> None:
+    slowest = await cancelled_anywhere(place, 200)
+    note("R19 cancels at every moment, 200", judge(place))
+    assert slowest < 5
+
+
+async def test_calls_cancelled_in_flight_leave_the_pool_whole(place: Field) -> None:
+    for _ in range(20):
+        calls = [asyncio.create_task(place.store.get_jobs([f"clone-{secrets.token_hex(6)}"])) for _ in range(50)]
+        calls += [asyncio.create_task(place.accept_one()) for _ in range(5)]
+        await asyncio.sleep(secrets.randbelow(20) / 1000)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        async with asyncio.timeout(2):
+            await asyncio.gather(*(place.store.now() for _ in range(20)))
+    place.start(slots=8)
+    place.accepted = place.ids("TRUE")
+    await place.ended(place.accepted, within=60)
+    note("R11 1,000 calls to the store cancelled in flight", judge(place), n=1100)
+
+
+async def test_a_flood_delays_another_customer_by_little(place: Field) -> None:
+    await place.store.set_limits("acme", Limits(running_jobs=6))
+    await place.store.create_customer("globex", Limits())
+    for _ in range(2):
+        place.start(slots=4)
+    idle = await place.accept(5, customer="globex")
+    await place.ended(idle, within=30)
+    await place.accept(150, millis=20)
+    beside = await place.accept(5, customer="globex")
+    await place.ended(beside, within=30)
+    waited = "SELECT MAX(TIMESTAMPDIFF(MICROSECOND, created_at, completed_at)) / 1e6 FROM jobs WHERE job_id IN %s"
+    alone, crowded = (float(place.rows(waited, jobs)[0][0]) for jobs in (idle, beside))
+    await place.ended(place.accepted, within=100)
+    note("R21 one customer's flood beside another's five", judge(place, caps={"acme": 6}))
+    assert crowded < 2 * alone + 2
+
+
+@pytest.mark.full
+@pytest.mark.timeout(400)
+async def test_a_job_that_kills_its_workers_ends_and_takes_nobody_along(place: Field) -> None:
+    for _ in range(3):
+        place.start(slots=8)
+    good = await place.accept(100, millis=400)
+    poison = await place.accept(2, kills_at=STEPS[2])
+    ending = asyncio.create_task(place.ended(good + poison, within=350))
+    while not ending.done():
+        await asyncio.wait([ending], timeout=0.5)
+        while len(place.alive) < 3:
+            place.start(slots=8)
+    await ending
+    note("R14 two jobs that kill their workers among 100", judge(place))
+    assert sorted(place.ids("status = 'failed'")) == sorted(poison)
+    assert place.count("SELECT COUNT(*) FROM jobs WHERE JSON_VALUE(error, '$.reason') = 'WORKER_LOST'") == 2

@@ -1,0 +1,162 @@
+"""MariaDB restarted under load, replies cut, partitions: an outage of the truth stops work and spoils nothing."""
+
+import asyncio
+import random
+import secrets
+
+import pytest
+
+from tests.support.chaos import CUSTOMER, Field
+from tests.support.chaos_table import note
+from tests.support.fault_proxy import Direction, fault_proxy
+from tests.support.history import judge
+from tests.support.wait import until_async
+from wpclone.core.jobs.errors import RequestIdReused, StoreUnavailable
+from wpclone.core.jobs.job import RequestKey
+from wpclone.core.store.mysql import MysqlStore
+
+
+async def accepted_despite(place: Field, jobs: int, *, every: float) -> None:
+    """Ask for jobs with request ids, each again until it is answered, as clients do."""
+    for number in range(jobs):
+        key, job_id = RequestKey(CUSTOMER, "CreateClone", f"r{number}", b"body"), f"clone-{secrets.token_hex(6)}"
+
+        async def answered(key: RequestKey = key, job_id: str = job_id) -> bool:
+            try:
+                await place.accept_one(play={"millis": 100}, key=key, job_id=job_id)
+            except StoreUnavailable:
+                return False
+            return True
+
+        await until_async(answered, within=60, every=0.2)
+        await asyncio.sleep(every)
+
+
+async def restarts(place: Field, jobs: int, pauses: list[float], *, every: float) -> None:
+    """MariaDB restarts after each of these pauses while jobs come and run."""
+    workers = [place.start(slots=8) for _ in range(2)]
+    creating = asyncio.create_task(accepted_despite(place, jobs, every=every))
+    for pause in pauses:
+        await asyncio.sleep(pause)
+        await asyncio.to_thread(place.mariadb.stop)
+        await asyncio.to_thread(place.mariadb.start)
+    await creating
+    await place.ended(place.accepted, within=120)
+    assert all(worker.is_alive for worker in workers)
+    assert place.ids("status <> 'completed' OR attempt > 0") == []
+    assert place.count("SELECT COUNT(*) FROM jobs") == jobs
+
+
+@pytest.mark.timeout(300)
+async def test_jobs_survive_restarts_of_the_database(place: Field) -> None:
+    await restarts(place, 60, [4, 6], every=0.15)
+    note("R9 MariaDB restarted twice under load", judge(place))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+async def test_300_jobs_survive_a_database_restarted_again_and_again(place: Field) -> None:
+    await restarts(place, 300, [random.uniform(5, 25) for _ in range(8)], every=0.35)
+    note("R9 MariaDB restarted every 5 to 25 s, 8 times", judge(place))
+
+
+async def cut_replies(place: Field, creates: int) -> None:
+    """The reply to a create is cut at some byte; asking again with the same id and request id gives the one job there is."""
+    with fault_proxy(place.mariadb.place.port) as proxy:
+        url = place.mariadb.url(place.database).replace(f":{place.mariadb.place.port}/", f":{proxy.port}/")
+        store = await MysqlStore.open(url, pool_size=2)
+        cut = 0
+        try:
+            for number in range(creates):
+                key = RequestKey(CUSTOMER, "CreateClone", f"cut{number}", b"body")
+                asked = f"clone-{secrets.token_hex(6)}"
+                await store.now()
+                proxy.faults.cut_after[Direction.TO_CLIENT] = 1 + number * 7 % 400
+                try:
+                    await place.accept_one(store=store, key=key, job_id=asked)
+                except StoreUnavailable:
+                    cut += 1
+                proxy.faults.cut_after.clear()
+                again = await place.accept_one(key=key, job_id=f"clone-{secrets.token_hex(6)}")
+                once_more = await place.accept_one(key=key, job_id=f"clone-{secrets.token_hex(6)}")
+                assert again.job_id == once_more.job_id
+                with pytest.raises(RequestIdReused):
+                    other = RequestKey(CUSTOMER, "CreateClone", f"cut{number}", b"another body")
+                    await place.accept_one(key=other, job_id=f"clone-{secrets.token_hex(6)}")
+        finally:
+            await store.close()
+        assert cut > creates // 4
+    place.accepted = sorted(set(place.accepted))
+    assert place.count("SELECT COUNT(*) FROM jobs") == creates == len(place.accepted)
+
+
+async def test_a_create_whose_reply_is_cut_is_one_job(place: Field) -> None:
+    await cut_replies(place, 60)
+    place.start(slots=8)
+    await place.ended(place.accepted, within=60)
+    note("R10 reply to a create cut, then asked again, 60", judge(place))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+async def test_200_creates_whose_replies_are_cut_are_200_jobs(place: Field) -> None:
+    await cut_replies(place, 200)
+    for _ in range(2):
+        place.start(slots=8)
+    await place.ended(place.accepted, within=120)
+    note("R10 reply to a create cut, then asked again, 200", judge(place))
+
+
+async def test_workers_whose_replies_are_cut_repeat_nothing(place: Field) -> None:
+    with fault_proxy(place.mariadb.place.port) as proxy:
+        workers = [place.start(slots=8, database_port=proxy.port) for _ in range(2)]
+        jobs = await place.accept(60, millis=80)
+        ending = asyncio.create_task(place.ended(jobs, within=100))
+        while not ending.done():
+            proxy.faults.cut_after[Direction.TO_CLIENT] = random.randrange(1, 4000)
+            await asyncio.wait([ending], timeout=0.4)
+        await ending
+        assert all(worker.is_alive for worker in workers)
+    note("R10 replies to workers cut again and again", judge(place))
+    assert place.ids("status <> 'completed'") == []
+
+
+@pytest.mark.parametrize("ways", [{Direction.TO_CLIENT}, set(Direction)], ids=["one_way", "both_ways"])
+async def test_a_worker_cut_off_from_the_store_loses_its_jobs_to_others(place: Field, ways: set[Direction]) -> None:
+    with fault_proxy(place.mariadb.place.port) as proxy:
+        far = place.start(slots=8, database_port=proxy.port)
+        jobs = await place.accept(8, millis=3000)
+        await until_async(lambda: _held(place, far.name, 4), within=20)
+        proxy.faults.swallow |= ways
+        place.start(slots=8)
+        await place.ended(jobs, within=90)
+        proxy.faults.swallow.clear()
+        proxy.reset_all()
+        more = await place.accept(16, millis=200)
+        await place.ended(more, within=60)
+        if far.is_alive:
+            assert place.count(f"SELECT COUNT(*) FROM claim_history WHERE worker = '{far.name}'") > 0
+    note(f"R12 worker cut off from MySQL, {'one way' if len(ways) == 1 else 'both ways'}", judge(place))
+    assert place.ids("status <> 'completed'") == []
+
+
+async def test_a_worker_cut_off_from_the_broker_finishes_what_it_has(place: Field) -> None:
+    with fault_proxy(place.nats.place.port) as proxy:
+        far = place.start(slots=8, nats_port=proxy.port)
+        jobs = await place.accept(8, millis=1500)
+        await until_async(lambda: _held(place, far.name, 8), within=20)
+        proxy.faults.swallow |= set(Direction)
+        near = place.start(slots=8)
+        jobs += await place.accept(8, millis=100)
+        await place.ended(jobs, within=60)
+        proxy.faults.swallow.clear()
+        proxy.reset_all()
+        near.send(19)
+        await place.ended(await place.accept(4), within=60)
+    note("R12 worker cut off from NATS", judge(place))
+    assert place.ids("status <> 'completed' OR lapses > 0") == []
+
+
+async def _held(place: Field, worker: str, most: int) -> bool:
+    held = await asyncio.to_thread(place.rows, "SELECT COUNT(*) FROM claims WHERE worker = %s", worker)
+    return int(held[0][0]) >= most
