@@ -23,16 +23,17 @@ class PortTaken(RuntimeError):
 
 @dataclass(frozen=True)
 class Ports:
-    """Each port's use. `clone_web_servers` is the first of 200 on which the clones' Apaches listen, behind Envoy."""
+    """Each port's use. `worker_metrics` is the first worker's and last of its block, so that further workers have the rest.
+    `clone_web_servers` is the first of 200 on which the clones' Apaches listen, behind Envoy."""
 
     edge: int
     clones: int
     grpc: int
     server_metrics: int
-    worker_metrics: int
     mariadb: int
     nats: int
     envoy_admin: int
+    worker_metrics: int
     clone_web_servers: int
 
     @property

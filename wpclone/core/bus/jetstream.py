@@ -203,7 +203,7 @@ class JetStreamBus:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
             self._keeper = None
-        with suppress(NatsError, TimeoutError, OSError):
+        with suppress(NatsError, TimeoutError, OSError, AssertionError):  # nats-py asserts that it was ever connected
             async with asyncio.timeout(CALL_SECONDS):
                 await self._nats.close()
 
