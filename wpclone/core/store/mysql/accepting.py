@@ -55,7 +55,7 @@ class Accepting(Part):
 
         for _ in range(_TRIES):
             try:
-                job = await self._db.transact(at_once)
+                job = await self._db.transact(at_once, repeatable=True)  # its own job is a Duplicate then
                 return job if job is not None else await self._db.transact(within_limits)
             except Duplicate:
                 job = await self._db.transact(lambda session: _first(session, new, key))

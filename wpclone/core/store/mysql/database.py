@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import aiomysql
 import pymysql
 from pymysql.constants import ER
-from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -24,10 +24,15 @@ from wpclone.core.store.mysql.sql import render
 
 T = TypeVar("T")
 
+_driver: Any = aiomysql  # untyped
+
 SESSION = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "SET SESSION innodb_lock_wait_timeout = 2, time_zone = '+00:00', "
-    "sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
+    "sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
+    # A peer that vanished inside a transaction must not hold its job's row lock for hours: MariaDB ends it soon, MySQL, which
+    # lacks this, with the connection (below).
+    " /*M!100300 , idle_transaction_timeout = 5 */",
 )
 """What every connection of ours is set to, the renewal line's included."""
 
@@ -35,6 +40,7 @@ _CHECKREAD = 1020  # MariaDB's "record has changed since last read"
 _CONFLICTS = frozenset({ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK, _CHECKREAD})
 _LOST = frozenset({0, 2003, 2006, 2013, 2014, 2055, 1053, 1927, 4031})
 _CONFLICT_TRIES = 8
+_IDLE_SECONDS = 60
 _CONFLICT_PAUSE = 0.02  # seconds; doubles, full jitter
 
 
@@ -136,26 +142,32 @@ class Database:
     def __init__(self, url: str, *, pool_size: int, timeout: float, chance: Chance) -> None:
         self._timeout = timeout
         self._chance = chance
-        self._emptied_at = float("-inf")
+        self._most_losses = pool_size + 2  # all of the pool may have died idle
         self._engine: AsyncEngine = create_async_engine(
             url,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=timeout,
-            pool_recycle=1800,
+            pool_recycle=_IDLE_SECONDS - 15,  # younger than what the server hangs up on: an idle pool has no dead connections
             pool_reset_on_return=None,  # `_work` ends every transaction itself and saves a round trip
             isolation_level="AUTOCOMMIT",  # BEGIN and COMMIT are in our packets
-            connect_args={"connect_timeout": min(3.0, timeout), "charset": "utf8mb4"},
+            async_creator=self._connect,
         )
-        event.listen(self._engine.sync_engine, "connect", _set_session)
+        _, arguments = self._engine.dialect.create_connect_args(self._engine.url)
+        self._arguments: dict[str, Any] = {
+            **arguments,
+            "connect_timeout": min(3.0, timeout),
+            "charset": "utf8mb4",
+            "autocommit": True,
+        }
 
-    async def transact(self, work: Callable[[Session], Awaitable[T]]) -> T:
+    async def transact(self, work: Callable[[Session], Awaitable[T]], *, repeatable: bool = False) -> T:
         """Run `work` in one transaction and commit; anything it raises rolls back.
 
-        Deadlocks, lock waits and connections lost before the commit was sent make the whole of `work` run again. Raises
-        StoreUnavailable when that did not help in time or the outcome of the commit is unknown.
+        Deadlocks, lock waits and connections lost before the commit was sent make the whole of `work` run again; with
+        `repeatable`, so does a commit whose outcome is unknown. Raises StoreUnavailable when that did not help in time.
         """
-        return await self._within_time(lambda: self._retried(work, transaction=True))
+        return await self._within_time(lambda: self._retried(work, transaction=True, repeatable=repeatable))
 
     async def read(self, *statements: str, **parameters: Any) -> list[Result]:
         """Statements outside a transaction, each its own, repeated as `transact` does. Raises StoreUnavailable."""
@@ -186,7 +198,7 @@ class Database:
         except (_Lost, _Conflict, SQLAlchemyError, OSError, pymysql.err.MySQLError) as e:
             raise StoreUnavailable from e
 
-    async def _retried(self, work: Callable[[Session], Awaitable[T]], *, transaction: bool) -> T:
+    async def _retried(self, work: Callable[[Session], Awaitable[T]], *, transaction: bool, repeatable: bool = False) -> T:
         conflicts = losses = 0
         while True:
             session: Session | None = None
@@ -203,24 +215,32 @@ class Database:
             except _Lost:
                 # A pooled connection may have died idle. After a COMMIT was sent its outcome is unknown: never again blindly.
                 losses += 1
-                if losses == 3 or (session is not None and transaction and session.is_ended):
+                is_unknown = session is not None and session.is_ended and transaction and not repeatable
+                if losses == self._most_losses or is_unknown:
                     raise
+
+    async def _connect(self) -> Any:
+        connection = _driver.Connection(**self._arguments)
+        try:
+            await connection.ping()  # this connects; aiomysql.connect() would leave its socket open when cancelled
+            cursor = await connection.cursor()
+            for statement in SESSION:
+                await cursor.execute(statement)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        started = asyncio.get_running_loop().time()
         async with self._engine.connect() as connection:
             try:
                 yield connection
             except (WpcloneError, _Conflict):
                 raise  # the connection is in order, and rolled back
-            except BaseException as e:
+            except BaseException:
                 # Cancelled, timed out or lost: what is on the wire now would be read by the next user.
                 await asyncio.shield(connection.invalidate())
-                if isinstance(e, _Lost) and started > self._emptied_at:
-                    # The others of the pool most likely died with it.
-                    self._emptied_at = asyncio.get_running_loop().time()
-                    await self._engine.dispose()
                 raise
 
 
@@ -233,12 +253,3 @@ async def _finished(session: Session, work: Callable[[Session], Awaitable[T]]) -
         raise
     await session.end("COMMIT")
     return result
-
-
-def _set_session(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    try:
-        for statement in SESSION:
-            cursor.execute(statement)
-    finally:
-        cursor.close()
