@@ -90,6 +90,7 @@ async def make_sample_site(
     await asyncio.to_thread(_own, place, account)
     await asyncio.to_thread(_install, place, docroot, url, options, account)
     child = await start_apache(place, port=options.port, account=account)
+    await _first_view(options)
     return SampleSite(url, options.admin, options.password, docroot, name, child)
 
 
@@ -227,6 +228,16 @@ async def _answers(http: aiohttp.ClientSession, port: int) -> bool:
         return False
 
 
+async def _first_view(options: SampleOptions) -> None:
+    """View the home page once: WordPress writes its widgets' options then, and a source should not change by being looked at."""
+    async with asyncio.timeout(60), aiohttp.ClientSession() as http:
+        url = f"http://127.0.0.1:{options.port}/"
+        async with http.get(url, headers={"Host": f"{options.host}:{options.port}"}, allow_redirects=False) as response:
+            page = await response.text()
+    if response.status != 200 or "</html>" not in page:
+        raise ServerNotReady(f"the sample site's home page answers {response.status}: {page[-500:]}")
+
+
 def _apache_config(place: Path, port: int) -> str:
     wanted = [
         "mpm_prefork",
@@ -268,6 +279,7 @@ php_admin_value sys_temp_dir {place}/scratch
 php_admin_value upload_tmp_dir {place}/scratch
 php_admin_value session.save_path {place}/scratch
 php_admin_value sendmail_path /bin/false
+php_admin_value opcache.revalidate_freq 0
 php_value memory_limit 256M
 php_value upload_max_filesize 32M
 php_value post_max_size 32M

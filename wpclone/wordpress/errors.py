@@ -26,6 +26,7 @@ class Reason(StrEnum):
     MULTISITE_UNSUPPORTED = "MULTISITE_UNSUPPORTED"
     LOGIN_REFUSED = "LOGIN_REFUSED"
     LOGIN_TWO_FACTOR = "LOGIN_TWO_FACTOR"
+    LOGIN_CAPTCHA = "LOGIN_CAPTCHA"
     LOGIN_HIDDEN = "LOGIN_HIDDEN"
     LOGIN_LACKS_CAPABILITY = "LOGIN_LACKS_CAPABILITY"
     LOGIN_TRY_LATER = "LOGIN_TRY_LATER"
@@ -35,6 +36,7 @@ class Reason(StrEnum):
     AGENT_BLOCKED = "AGENT_BLOCKED"
     AGENT_REFUSED = "AGENT_REFUSED"
     AGENT_EXPIRED = "AGENT_EXPIRED"
+    AGENT_STAYS = "AGENT_STAYS"
     AGENT_CLOCK = "AGENT_CLOCK"
     TABLE_UNSUPPORTED = "TABLE_UNSUPPORTED"
     TARGET_DATABASE_DOWN = "TARGET_DATABASE_DOWN"
@@ -78,6 +80,7 @@ SENTENCES: Mapping[Reason, _Said] = {
     ),
     Reason.LOGIN_REFUSED: _Said("WordPress refused the username or password; check both by signing in to wp-admin."),
     Reason.LOGIN_TWO_FACTOR: _Said(f"The account needs a second factor; use one without it, or {_AGENT_ZIP}."),
+    Reason.LOGIN_CAPTCHA: _Said(f"The login page asks for a captcha; switch it off for the moment, or {_AGENT_ZIP}."),
     Reason.LOGIN_HIDDEN: _Said(f"The login page is hidden or changed by a plugin; restore wp-login.php, or {_AGENT_ZIP}."),
     Reason.LOGIN_LACKS_CAPABILITY: _Said("The account may not install plugins; use an administrator's."),
     Reason.LOGIN_TRY_LATER: _Said("WordPress refuses sign-ins for now after too many attempts; try again later.", transient=True),
@@ -91,6 +94,9 @@ SENTENCES: Mapping[Reason, _Said] = {
         "The agent does not accept this key; check the key, or make a new agent with `wpclone agent zip`."
     ),
     Reason.AGENT_EXPIRED: _Said("The agent has expired; make a new one with `wpclone agent zip`."),
+    Reason.AGENT_STAYS: _Said(
+        "The agent could not delete its own file at the site; delete its folder below wp-content/plugins by hand."
+    ),
     Reason.AGENT_CLOCK: _Said("The site's clock is wrong by more than five minutes; set it, then try again."),
     Reason.TABLE_UNSUPPORTED: _Said("A table's definition uses something that cannot be copied; leave the table out."),
     Reason.TARGET_DATABASE_DOWN: _Said("The copy's database does not answer; it is tried again.", transient=True),

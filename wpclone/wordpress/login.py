@@ -1,82 +1,252 @@
-"""Get an agent onto a site with an administrator's sign-in, and off it again.
+"""Brings the agent to a site with an administrator's login, the way a person would: sign in, upload a plugin, sign out.
 
-The agent is uploaded as a plugin but never activated: it answers at its own address, so no option of the site changes. What stays
-after removal is what WordPress itself writes: a spent session token, cron entries, one attachment id used up.
+The plugin is never activated: it answers at its own address. Only plugin-install.php is visited, never plugins.php, because
+security plugins ask for the password again there. What stays behind is what WordPress itself writes at a sign-in and an
+upload (user meta of sessions, an attachment's id used up, a scheduled clean-up); see wp-login.php, wp-admin/update.php and
+class-file-upload-upgrader.php.
 """
 
 from __future__ import annotations
 
+import asyncio
+import html
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+import aiohttp
 from yarl import URL
 
 from wpclone.wordpress.address import check_url
 from wpclone.wordpress.agent.client import AgentAddress, AgentClient
 from wpclone.wordpress.agent.package import agent_zip
 from wpclone.wordpress.errors import Reason, SiteError
-from wpclone.wordpress.session import SiteSession
-from wpclone.wordpress.wp_admin import WpAdmin
+from wpclone.wordpress.html_forms import Document, Form, parsed
+from wpclone.wordpress.session import Page, SiteSession, same_host
+from wpclone.wordpress.walls import looks_like_wordpress, refuse_broken, refused_sign_in
 
-_GONE = {"404", "410"}
+_UPLOAD_PAGE = "wp-admin/plugin-install.php?tab=upload"
+_LOGOUT = re.compile(r"wp-login\.php\?action=logout[^\"'\s]*_wpnonce=([0-9a-f]+)")
+_PLUGINS = re.compile(r"https?:[^\"'\s<>]+?/plugins/(?=[\w.-]+/)")
+_SIGN_OUT_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class AdminLogin:
-    """An administrator's sign-in at `url`, the site's home page or its WordPress address."""
+    """An administrator of a site, as its owner signs in."""
 
     url: str
-    username: str
+    username: str = field(repr=False)
     password: str = field(repr=False)
 
 
 async def install_agent(
     session: SiteSession, login: AdminLogin, *, key: bytes, folder: str, lifetime: float = 172_800
 ) -> AgentAddress:
-    """The address of the agent in `folder` (8 to 60 of a-z, 0-9, '-'; unguessable).
+    """Put the agent into `folder` of the site's plugins and return where it answers to `key`. Lives `lifetime` seconds.
 
-    It answers to `key` for `lifetime` seconds. Repeatable: an agent of an earlier attempt is found and nothing is uploaded.
-    Signs out again. Raises SiteError with what stands in the way; then nothing of ours stays at the site.
+    Repeatable with the same key and folder: an agent that answers already is simply returned. Raises SiteError with the wall
+    that was met (SOURCE_*, LOGIN_*, NOT_WORDPRESS, FILE_MODS_DISABLED, FILESYSTEM_NOT_DIRECT, UPLOAD_REFUSED, AGENT_BLOCKED).
     """
-    admin = await WpAdmin.find(session, check_url(login.url))
-    address = AgentAddress(str(_agent_url(URL(login.url), admin.base, folder)), key)
-    if await _answers(session, address):
-        return address
-    await admin.sign_in(login.username, login.password)
+    base = URL(check_url(login.url))
+    session.remember(base)
+    base = base.with_user(None)
+    there = await _answering(session, [base.join(URL("wp-content/plugins/"))], key, folder)
+    if there is not None:
+        return there
+    admin = _Admin(session, login)
     try:
-        await admin.upload_plugin(folder, agent_zip(key=key, folder=folder, expires_at=int(session.clock() + lifetime)))
-        try:
-            await AgentClient(session, address).hello()
-        except SiteError:
+        await admin.sign_in(base)
+        package = agent_zip(key=key, folder=folder, expires_at=int(session.clock() + lifetime))
+        await admin.upload(folder, package)
+        found = await _answering(session, admin.plugin_addresses(), key, folder)
+        if found is None:
             await admin.delete_plugin(folder)
-            raise
+            raise SiteError(Reason.AGENT_BLOCKED, host=base.host or "")
+        return found
     finally:
-        await admin.sign_out()
-    return address
+        await asyncio.shield(admin.sign_out())
 
 
 async def remove_agent(session: SiteSession, address: AgentAddress) -> None:
-    """The agent deletes itself with its folder and state. Success when it has gone already. Raises SiteError."""
+    """Have the agent delete itself with all it wrote; success when it is gone already. Raises SiteError(AGENT_STAYS) when it
+    cannot."""
     try:
-        is_gone = await AgentClient(session, address).remove()
+        gone = await AgentClient(session, address).remove()
     except SiteError as error:
-        if error.metadata.get("status") in _GONE:
+        if error.metadata.get("status") in ("404", "410") or error.reason is Reason.AGENT_EXPIRED:
             return
         raise
-    if not is_gone:
-        raise SiteError(Reason.AGENT_BLOCKED, "The agent may not delete its own file; delete its folder in wp-content/plugins.")
+    if not gone:
+        raise SiteError(Reason.AGENT_STAYS, url=address.url)
 
 
-async def _answers(session: SiteSession, address: AgentAddress) -> bool:
-    try:
-        await AgentClient(session, address).hello()
-    except SiteError as error:
-        if error.reason in (Reason.SOURCE_UNREACHABLE, Reason.SOURCE_TLS, Reason.ADDRESS_NOT_ALLOWED, Reason.AGENT_EXPIRED):
-            raise
-        return False
-    return True
+async def _answering(session: SiteSession, plugins: list[URL], key: bytes, folder: str) -> AgentAddress | None:
+    """The first of these plugin directories where the agent answers."""
+    for directory in plugins:
+        address = AgentAddress(str(directory / folder / f"{folder}.php"), key)
+        try:
+            await AgentClient(session, address).hello()
+        except SiteError as error:
+            if error.reason in (Reason.ADDRESS_NOT_ALLOWED, Reason.SOURCE_TLS, Reason.AGENT_REFUSED, Reason.AGENT_EXPIRED):
+                raise
+            if error.metadata.get("agent") != "BUSY":
+                continue  # not there; a site that is down shows itself at the login page
+        return address
+    return None
 
 
-def _agent_url(given: URL, base: URL, folder: str) -> URL:
-    """The plugin's file below the standard content directory, with the Basic credentials that came in the URL."""
-    url = base / "wp-content/plugins" / folder / f"{folder}.php"
-    return url.with_user(given.user).with_password(given.password) if given.user else url
+class _Admin:
+    """A signed-in administrator."""
+
+    def __init__(self, session: SiteSession, login: AdminLogin) -> None:
+        self._session, self._login = session, login
+        self._site = URL()
+        self._logout: URL | None = None
+        self._seen: list[str] = []
+        self._upload_page = Document()
+
+    async def sign_in(self, base: URL) -> None:
+        """Find the login form, fill it in and check that a session came of it."""
+        page, document = await self._login_page(base)
+        for _ in range(2):
+            form = document.form("loginform")
+            if form is None:
+                raise SiteError(Reason.LOGIN_HIDDEN)
+            page, document = await self._submit(page, form)
+            if not self._signed_in():
+                if "reauth=1" in page.url.query_string and not document.texts.get("login_error"):
+                    continue  # signed in, and asked again by a security plugin at once
+                raise refused_sign_in(page, document)
+            page, document = await self._open(_UPLOAD_PAGE)
+            if document.form("loginform") is None:
+                self._upload_page = document
+                return
+        raise SiteError(Reason.LOGIN_REFUSED, "WordPress signs the account in and out again; check its security plugins.")
+
+    async def _login_page(self, base: URL) -> tuple[Page, Document]:
+        """The page with the login form; also for a WordPress that lives in a directory below its home page."""
+        page = await self._session.fetch("GET", base.join(URL("wp-login.php")))
+        refuse_broken(page)
+        document = parsed(page.text)
+        if document.form("loginform") is None:
+            page, document = await self._login_elsewhere(base, page)
+        self._site = page.url.join(URL("."))
+        return page, document
+
+    async def _login_elsewhere(self, base: URL, tried: Page) -> tuple[Page, Document]:
+        home = await self._session.fetch("GET", base)
+        refuse_broken(home)
+        if not looks_like_wordpress(home):
+            raise SiteError(Reason.NOT_WORDPRESS, host=base.host or "")
+        # The address for remote editors (EditURI) is below WordPress's own directory, whatever the home page's is.
+        for rel, address in parsed(home.text).links:
+            if rel == "EditURI":
+                page = await self._session.fetch("GET", same_host(base, address).join(URL("wp-login.php")))
+                document = parsed(page.text)
+                if document.form("loginform") is not None:
+                    return page, document
+        if tried.status in (403, 406):
+            raise SiteError(Reason.SOURCE_WAF, host=base.host or "", status=str(tried.status))
+        raise SiteError(Reason.LOGIN_HIDDEN)
+
+    async def _submit(self, page: Page, form: Form) -> tuple[Page, Document]:
+        """Send the login form; the page it leads to."""
+        target = same_host(self._site, str(page.url.join(URL(form.action)))) if form.action else page.url
+        filled = {
+            **form.fields,
+            "log": self._login.username,
+            "pwd": self._login.password,
+            "testcookie": "1",
+            "redirect_to": str(self._site.join(URL(_UPLOAD_PAGE))),
+        }
+        answer = await self._session.fetch("POST", target, data=filled, headers={"Referer": str(page.url)})
+        refuse_broken(answer)
+        return answer, parsed(answer.text)
+
+    def _signed_in(self) -> bool:
+        return any(name.startswith("wordpress_logged_in_") for name in self._session.cookies(self._site))
+
+    async def _open(self, path: str) -> tuple[Page, Document]:
+        """A page of wp-admin; remembers how to sign out."""
+        page = await self._session.fetch("GET", self._site.join(URL(path)))
+        refuse_broken(page)
+        self._remember(page)
+        return page, parsed(page.text)
+
+    def _remember(self, page: Page) -> None:
+        text = html.unescape(page.text).replace("\\/", "/")
+        found = _LOGOUT.search(text)
+        if found:
+            self._logout = self._site.join(URL(f"wp-login.php?action=logout&_wpnonce={found[1]}"))
+        self._seen += [match.group() for match in _PLUGINS.finditer(text)]
+
+    async def upload(self, folder: str, package: bytes) -> None:
+        """Upload the plugin through the form of plugin-install.php; raises SiteError for each way WordPress can refuse."""
+        form = self._upload_page.form("wp-upload-form")
+        if form is None or "_wpnonce" not in form.fields:
+            raise await self._why_no_upload()
+        data = aiohttp.FormData(quote_fields=False)
+        for name, value in form.fields.items():
+            data.add_field(name, value)
+        data.add_field("pluginzip", package, filename=f"{folder}.zip", content_type="application/zip")
+        target = same_host(self._site, str(self._site.join(URL("wp-admin/")).join(URL(form.action))))
+        page = await self._session.fetch("POST", target, data=data, headers={"Referer": str(self._site.join(URL(_UPLOAD_PAGE)))})
+        refuse_broken(page)
+        self._remember(page)
+        document = parsed(page.text)
+        if any("connection_type" in form.names or "hostname" in form.names for form in document.forms):
+            raise SiteError(Reason.FILESYSTEM_NOT_DIRECT)
+        if page.status in (403, 413) or document.texts.get("error-page"):
+            raise SiteError(Reason.UPLOAD_REFUSED, status=str(page.status))
+        await self._cancel_overwrite(document)
+
+    async def _cancel_overwrite(self, document: Document) -> None:
+        """An upload over an existing folder waits for an answer: say no, so that WordPress deletes what it kept of it."""
+        for _, address in document.links:
+            if "action=upload-plugin-cancel-overwrite" in address:
+                await self._session.fetch("GET", same_host(self._site, str(self._site.join(URL("wp-admin/")).join(URL(address)))))
+
+    async def _why_no_upload(self) -> SiteError:
+        """No upload form: is it the site that forbids it or the account that may not?"""
+        if "multisite" in self._upload_page.body_class.split() or any(
+            "wp-admin/network/" in address for _, address in self._upload_page.links
+        ):
+            return SiteError(Reason.MULTISITE_UNSUPPORTED)
+        _, settings = await self._open("wp-admin/options-general.php")
+        if any("blogname" in form.names for form in settings.forms):
+            return SiteError(Reason.FILE_MODS_DISABLED)
+        return SiteError(Reason.LOGIN_LACKS_CAPABILITY)
+
+    def plugin_addresses(self) -> list[URL]:
+        """Where the plugins directory may answer: its usual place, and wherever wp-admin's pages load plugins from."""
+        usual = self._site.join(URL("wp-content/plugins/"))
+        found = [usual]
+        for address in dict.fromkeys(self._seen):
+            with suppress(SiteError, ValueError):
+                found.append(same_host(self._site, address))
+        return list(dict.fromkeys(found))[:6]
+
+    async def delete_plugin(self, folder: str) -> None:
+        """Delete an uploaded plugin that does not answer, over WordPress's REST API (wp/v2/plugins)."""
+        with suppress(SiteError):
+            nonce = await self._session.fetch("GET", self._site.join(URL("wp-admin/admin-ajax.php?action=rest-nonce")))
+            await self._session.fetch(
+                "DELETE",
+                self._site.join(URL("index.php")).with_query({"rest_route": f"/wp/v2/plugins/{folder}/{folder}"}),
+                headers={"X-WP-Nonce": nonce.text.strip()},
+            )
+
+    async def sign_out(self) -> None:
+        """End the session at the site; a site that does not answer any more ends it by itself after two days."""
+        if not self._signed_in():
+            return
+        with suppress(SiteError):
+            if self._logout is None:
+                # Asked without a nonce, WordPress shows the link that has one.
+                sure = await self._session.fetch(
+                    "GET", self._site.join(URL("wp-login.php?action=logout")), seconds=_SIGN_OUT_SECONDS
+                )
+                self._remember(sure)
+            if self._logout is not None:
+                await self._session.fetch("GET", self._logout, seconds=_SIGN_OUT_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -54,6 +55,7 @@ class SiteSession:
         self.chance = chance
         self._resolver = PinnedResolver(policy)
         self._http: aiohttp.ClientSession | None = None
+        self._basic: dict[tuple[str | None, int | None], str] = {}
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
@@ -80,12 +82,26 @@ class SiteSession:
         if self._http is None:
             raise RuntimeError("SiteSession is used outside its `async with`")
         await self._resolver.check(url)
-        auth = aiohttp.BasicAuth(url.user, url.password or "", "utf-8") if url.user else None
+        self.remember(url)
+        sent = dict(headers or {})
+        if basic := self._basic.get((url.host, url.port)):
+            sent["Authorization"] = basic
         with network_errors(url):
             async with self._http.request(
-                method, url.with_user(None), data=data, headers=headers, auth=auth, allow_redirects=False
+                method, url.with_user(None), data=data, headers=sent, allow_redirects=False
             ) as response:
                 yield response
+
+    def remember(self, url: URL) -> None:
+        """Send the `user:password@` of `url`, if it has one, with every request to its host (HTTP Basic)."""
+        if url.user:
+            said = base64.b64encode(f"{url.user}:{url.password or ''}".encode()).decode()
+            for port in {url.port, 443} if url.scheme == "http" and url.is_default_port() else {url.port}:
+                self._basic[url.host, port] = f"Basic {said}"
+
+    def cookies(self, url: URL) -> list[str]:
+        """The names of the cookies the session would send to `url`."""
+        return list(self._http.cookie_jar.filter_cookies(url)) if self._http is not None else []
 
     async def fetch(
         self, method: str, url: URL, *, data: Body | None = None, headers: Mapping[str, str] | None = None, seconds: float = 60.0
@@ -127,7 +143,7 @@ def same_host(url: URL, location: str) -> URL:
             f"The site redirects to {target.origin() if target.host else 'another address'}; give that address instead.",
             host=url.host or "",
         )
-    return target.with_user(url.user).with_password(url.password) if url.user else target
+    return target.with_user(None)
 
 
 async def _limited(response: aiohttp.ClientResponse) -> bytes:
