@@ -229,8 +229,10 @@ class Consumer:
         self._post.failpoints.hit("acked")
 
     def _pause(self, what: str, error: str) -> None:
-        self._closed_until = self._post.clock.monotonic() + OUTAGE_PAUSE
-        _log.warning("consumer.waits", on=what, error=error)
+        now = self._post.clock.monotonic()
+        if now >= self._closed_until:
+            _log.warning("consumer.waits", on=what, error=error)
+        self._closed_until = now + OUTAGE_PAUSE
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
