@@ -21,7 +21,7 @@ from wpclone.core.bus import Bus, Delivery
 from wpclone.core.clock import Clock
 from wpclone.core.jobs.errors import BusUnavailable, StoreUnavailable
 from wpclone.core.jobs.job import Claim, Ring
-from wpclone.core.jobs.states import Priority
+from wpclone.core.jobs.states import JobState, Priority
 from wpclone.core.metrics import Metrics
 from wpclone.core.store import JobStore
 
@@ -41,6 +41,9 @@ OUTAGE_PAUSE = 1.0
 
 ALONE_FROM = 2
 """A job that lapsed this often runs alone on its worker."""
+
+LOOK_AGAIN = 5.0
+"""Seconds between two looks whether another worker has taken it meanwhile."""
 
 ALONE_PAUSE = timedelta(seconds=2)
 """How long such a job waits when the worker has others."""
@@ -212,13 +215,22 @@ class Consumer:
     async def _claim_when_empty(self, job_id: str) -> Claim | None:
         """Claim the job once this worker has nothing else, unless another worker was faster."""
         await self._post.clock.sleep(ALONE_PAUSE.total_seconds())
-        await self._claims.empty()
-        if self._is_draining:
-            return None
         try:
-            return await self._claims.make(job_id)
+            while not await self._is_empty_soon():
+                job = await self._post.store.get_job(job_id)
+                if job is None or job.state is not JobState.PENDING:
+                    return None
+            return None if self._is_draining else await self._claims.make(job_id)
         except StoreUnavailable:
             return None
+
+    async def _is_empty_soon(self) -> bool:
+        try:
+            async with asyncio.timeout(LOOK_AGAIN):
+                await self._claims.empty()
+        except TimeoutError:
+            return False
+        return True
 
     async def _ack(self, delivery: Delivery) -> None:
         try:
