@@ -11,7 +11,9 @@ from wpclone.wordpress.session import Page
 # Field names and words of the usual second factors: Two Factor, Wordfence, WP 2FA, iThemes/Solid Security, miniOrange, Google
 # Authenticator.
 _SECOND_FACTOR = re.compile(
-    r"authcode|two[-_ ]?factor|wp[-_]2fa|\b2fa\b|wfls|mfa|googleotp|\botp\b|totp|one[-_ ]time|itsec[-_]two|mo2f|verification code",
+    r"authcode|two[-_ ]?factor|wp[-_]2fa|\b2fa\b|wfls|mfa|googleotp|\botp\b|totp|one[-_ ]time|itsec[-_]two|mo2f"
+    r"|verification code",
+    r"|verification code",
     re.IGNORECASE,
 )
 _CAPTCHA = re.compile(
