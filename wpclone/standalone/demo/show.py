@@ -141,7 +141,14 @@ async def _check_sink(stage: Stage, findings: Findings, clone: Site, hosted: Map
     """The source's plugin reached the sink (so it is a real threat); the clone's, on as many views, did not."""
     heard, silent = stage.sink.from_host(stage.site.name), stage.sink.from_host(clone.name)
     findings.check("the source's plugin reaches the sink", bool(heard))
-    findings.check(f"the sink got nothing from the clone ({hosted['egress']})", not silent, f"{silent[:2]}")
+    if hosted["egress"] == "rejected":
+        findings.check("the sink got nothing from the clone", not silent, f"{silent[:2]}")
+    else:  # without root: the job's result says so, too
+        leaked = [said for said in silent if b"/wp_remote_get" in said]
+        findings.check("the sink got nothing from the clone through WordPress", not leaked, f"{leaked[:2]}")
+        findings.explain(
+            f"{len(silent)} connections by curl and fsockopen", f"egress is {hosted['egress']}; root could reject it"
+        )
     strangers = len(stage.sink.heard) - len(heard) - len(silent)
     findings.check("nor from anybody unknown", strangers == 0, f"{strangers} connections")
     mail = await asyncio.to_thread(lambda: list((Path(hosted["guard_state_dir"]) / "mail").iterdir()))
