@@ -99,6 +99,15 @@ class NewJob:
     retry_of: str | None = None
     traceparent: str = ""
 
+    def accepted(self, at: datetime) -> Job:
+        """The job as it is right after its acceptance at that time."""
+        return Job(
+            job_id=self.job_id, kind=self.kind, state=JobState.PENDING, customer_id=self.customer_id, priority=self.priority,
+            revision=1, fence=0, enqueue_seq=1, definition_version=self.definition_version, request=dict(self.request),
+            created_at=at, updated_at=at, deadline_at=at + self.run_for, next_run_at=at, clone_id=self.clone_id,
+            secrets=self.secrets, retry_of=self.retry_of, traceparent=self.traceparent,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Claim:

@@ -9,7 +9,7 @@ from typing import Any
 from wpclone.core.clock import Clock
 from wpclone.core.jobs.errors import CustomerNotFound, RequestIdReused
 from wpclone.core.jobs.job import Clone, Customer, Job, NewClone, NewJob, Principal, RequestKey, Step
-from wpclone.core.jobs.states import CloneState, JobState
+from wpclone.core.jobs.states import CloneState
 from wpclone.core.store import FIRST_RING, REQUESTS_KEPT
 
 
@@ -89,12 +89,7 @@ class Shelves:
 
     def add_job(self, new: NewJob, now: datetime) -> Job:
         """Put a new pending job on the shelf."""
-        job = Job(
-            job_id=new.job_id, kind=new.kind, state=JobState.PENDING, customer_id=new.customer_id, priority=new.priority,
-            revision=1, fence=0, enqueue_seq=1, definition_version=new.definition_version, request=dict(new.request),
-            created_at=now, updated_at=now, deadline_at=now + new.run_for, next_run_at=now, clone_id=new.clone_id,
-            secrets=new.secrets, retry_of=new.retry_of, traceparent=new.traceparent,
-        )  # fmt: skip
+        job = new.accepted(now)
         self.jobs[new.job_id] = Kept(job, now + FIRST_RING)
         return job
 

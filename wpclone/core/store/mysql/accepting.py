@@ -10,14 +10,14 @@ from wpclone.core.jobs.errors import CustomerNotFound, JobNotFound, LimitReached
 from wpclone.core.jobs.job import Customer, Job, NewClone, NewJob, RequestKey
 from wpclone.core.store import FIRST_RING
 from wpclone.core.store.mysql.database import Duplicate, Session
-from wpclone.core.store.mysql.part import Part, job_in, job_of
+from wpclone.core.store.mysql.part import Part, job_in
 from wpclone.core.store.mysql.requests import KEEP_WITH_JOB, answered, key_values
 from wpclone.core.store.mysql.rows import (
     CUSTOMER_COLUMNS,
     INSERT_CLONE,
     INSERT_JOB,
-    JOB_WITH_STEPS,
     NOW,
+    aware,
     customer_from,
     new_clone_values,
     new_job_values,
@@ -27,6 +27,7 @@ _TRIES = 3
 _MINUTE = timedelta(minutes=1)
 _UNLIMITED = INSERT_JOB + " AND requests_per_minute IS NULL"
 _UNLIMITED_CLONE = _UNLIMITED + " AND live_clones IS NULL"
+_ACCEPTED_AT = "SELECT created_at FROM jobs WHERE job_id = %(job_id)s"
 _LOCK_CUSTOMER = f"SELECT {CUSTOMER_COLUMNS} FROM customers WHERE customer_id = %(customer_id)s FOR UPDATE"
 _NTH_RECENT = f"""SELECT TIMESTAMPDIFF(MICROSECOND, {NOW}, created_at + INTERVAL 60 SECOND) FROM jobs
   WHERE customer_id = %(customer_id)s AND kind <> 'delete' AND created_at > {NOW} - INTERVAL 60 SECOND
@@ -75,8 +76,8 @@ async def _insert(session: Session, new: NewJob, key: RequestKey | None, clone: 
     if key is not None:
         statements.append(KEEP_WITH_JOB)
         values |= key_values(key) | {"resource_id": new.job_id}
-    results = await session.run(*statements, JOB_WITH_STEPS, commit=True, **values)
-    return job_of(results[-1]) if results[0].matched else None
+    inserted, *_, at = await session.run(*statements, _ACCEPTED_AT, commit=True, **values)
+    return new.accepted(aware(at.rows[0][0])) if inserted.matched else None
 
 
 async def _first(session: Session, new: NewJob, key: RequestKey | None) -> Job | None:

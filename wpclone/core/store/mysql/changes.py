@@ -16,8 +16,8 @@ from wpclone.core.jobs.transitions import CloneChange, Transition
 from wpclone.core.jobs.view import error_view, rfc3339
 from wpclone.core.store import LEASE
 from wpclone.core.store.mysql.database import Result, Session
-from wpclone.core.store.mysql.part import Part, job_of
-from wpclone.core.store.mysql.rows import JOB_WITH_STEPS, NOW, message, naive, step_values, to_json
+from wpclone.core.store.mysql.part import Part
+from wpclone.core.store.mysql.rows import JOB_THEN_STEPS, NOW, locked_job_from, message, naive, step_values, to_json
 
 log = structlog.get_logger()
 
@@ -128,8 +128,8 @@ async def _take(session: Session, job_id: str, worker: str, take: str) -> Claim 
     if not taken.matched:
         return None
     held = {"job_id": job_id, "worker": worker, "fence": taken.last_id, "lease": LEASE.total_seconds()}
-    _, found = await session.run(_HOLD, JOB_WITH_STEPS, commit=True, **held)
-    return Claim(job_of(found), worker, taken.last_id)
+    _, job, steps = await session.run(_HOLD, *JOB_THEN_STEPS, commit=True, **held)
+    return Claim(locked_job_from(job.rows, steps.rows), worker, taken.last_id)
 
 
 async def _take_below_cap(session: Session, job_id: str, worker: str, customer_id: str) -> Claim | None:
@@ -162,10 +162,10 @@ async def _apply(session: Session, transition: Transition) -> tuple[Job, str | N
         statements.append(_RELEASE)
     if transition.target.is_terminal:
         statements.append(_UNLOCK_SITES)
-    results = await session.run(*statements, _CAP, JOB_WITH_STEPS, **values)
-    if not results[0].matched:
+    changed, *_, cap, job, steps = await session.run(*statements, _CAP, *JOB_THEN_STEPS, **values)
+    if not changed.matched:
         raise await _stale(session, transition)
-    return job_of(results[-1]), _freed(results[-2]) if transition.releases else None
+    return locked_job_from(job.rows, steps.rows), _freed(cap) if transition.releases else None
 
 
 def _update(transition: Transition, sets: dict[str, Any], values: dict[str, Any]) -> str:
