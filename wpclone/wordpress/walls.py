@@ -13,7 +13,6 @@ from wpclone.wordpress.session import Page
 _SECOND_FACTOR = re.compile(
     r"authcode|two[-_ ]?factor|wp[-_]2fa|\b2fa\b|wfls|mfa|googleotp|\botp\b|totp|one[-_ ]time|itsec[-_]two|mo2f"
     r"|verification code",
-    r"|verification code",
     re.IGNORECASE,
 )
 _CAPTCHA = re.compile(
