@@ -59,7 +59,9 @@ async def test_200_cancels_leave_nothing(place: Field) -> None:
 
 async def test_calls_cancelled_in_flight_leave_the_pool_whole(place: Field) -> None:
     for _ in range(20):
-        calls = [asyncio.create_task(place.store.get_jobs([f"clone-{secrets.token_hex(6)}"])) for _ in range(50)]
+        calls: list[asyncio.Task[object]] = [
+            asyncio.create_task(place.store.get_jobs([f"clone-{secrets.token_hex(6)}"])) for _ in range(50)
+        ]
         calls += [asyncio.create_task(place.accept_one()) for _ in range(5)]
         await asyncio.sleep(secrets.randbelow(20) / 1000)
         for call in calls:

@@ -3,6 +3,8 @@
 import asyncio
 import random
 import secrets
+import signal
+from contextlib import suppress
 
 import pytest
 
@@ -19,7 +21,7 @@ from wpclone.core.store.mysql import MysqlStore
 async def accepted_despite(place: Field, jobs: int, *, every: float) -> None:
     """Ask for jobs with request ids, each again until it is answered, as clients do."""
     for number in range(jobs):
-        key, job_id = RequestKey(CUSTOMER, "CreateClone", f"r{number}", b"body"), f"clone-{secrets.token_hex(6)}"
+        key, job_id = RequestKey(CUSTOMER, "CreateClone", f"r{number}", b"body".ljust(32)), f"clone-{secrets.token_hex(6)}"
 
         async def answered(key: RequestKey = key, job_id: str = job_id) -> bool:
             try:
@@ -68,24 +70,24 @@ async def cut_replies(place: Field, creates: int) -> None:
         cut = 0
         try:
             for number in range(creates):
-                key = RequestKey(CUSTOMER, "CreateClone", f"cut{number}", b"body")
+                key = RequestKey(CUSTOMER, "CreateClone", f"cut{number}", b"body".ljust(32))
                 asked = f"clone-{secrets.token_hex(6)}"
                 await store.now()
                 proxy.faults.cut_after[Direction.TO_CLIENT] = 1 + number * 7 % 400
-                try:
+                before = proxy.connections
+                with suppress(StoreUnavailable):
                     await place.accept_one(store=store, key=key, job_id=asked)
-                except StoreUnavailable:
-                    cut += 1
                 proxy.faults.cut_after.clear()
+                cut += proxy.connections > before
                 again = await place.accept_one(key=key, job_id=f"clone-{secrets.token_hex(6)}")
                 once_more = await place.accept_one(key=key, job_id=f"clone-{secrets.token_hex(6)}")
                 assert again.job_id == once_more.job_id
+                other = RequestKey(CUSTOMER, "CreateClone", f"cut{number}", b"another body".ljust(32))
                 with pytest.raises(RequestIdReused):
-                    other = RequestKey(CUSTOMER, "CreateClone", f"cut{number}", b"another body")
                     await place.accept_one(key=other, job_id=f"clone-{secrets.token_hex(6)}")
         finally:
             await store.close()
-        assert cut > creates // 4
+        assert cut > creates // 4  # it connected anew
     place.accepted = sorted(set(place.accepted))
     assert place.count("SELECT COUNT(*) FROM jobs") == creates == len(place.accepted)
 
@@ -121,22 +123,21 @@ async def test_workers_whose_replies_are_cut_repeat_nothing(place: Field) -> Non
     assert place.ids("status <> 'completed'") == []
 
 
-@pytest.mark.parametrize("ways", [{Direction.TO_CLIENT}, set(Direction)], ids=["one_way", "both_ways"])
-async def test_a_worker_cut_off_from_the_store_loses_its_jobs_to_others(place: Field, ways: set[Direction]) -> None:
+@pytest.mark.full
+@pytest.mark.timeout(300)
+async def test_a_worker_that_hears_nothing_from_the_store_loses_its_jobs_to_others(place: Field) -> None:
     with fault_proxy(place.mariadb.place.port) as proxy:
         far = place.start(slots=8, database_port=proxy.port)
         jobs = await place.accept(8, millis=3000)
         await until_async(lambda: _held(place, far.name, 4), within=20)
-        proxy.faults.swallow |= ways
+        proxy.faults.swallow.add(Direction.TO_CLIENT)
         place.start(slots=8)
         await place.ended(jobs, within=90)
         proxy.faults.swallow.clear()
         proxy.reset_all()
         more = await place.accept(16, millis=200)
         await place.ended(more, within=60)
-        if far.is_alive:
-            assert place.count(f"SELECT COUNT(*) FROM claim_history WHERE worker = '{far.name}'") > 0
-    note(f"R12 worker cut off from MySQL, {'one way' if len(ways) == 1 else 'both ways'}", judge(place))
+    note("R12 worker hears nothing from MySQL", judge(place))
     assert place.ids("status <> 'completed'") == []
 
 
@@ -151,7 +152,7 @@ async def test_a_worker_cut_off_from_the_broker_finishes_what_it_has(place: Fiel
         await place.ended(jobs, within=60)
         proxy.faults.swallow.clear()
         proxy.reset_all()
-        near.send(19)
+        near.send(signal.SIGSTOP)
         await place.ended(await place.accept(4), within=60)
     note("R12 worker cut off from NATS", judge(place))
     assert place.ids("status <> 'completed' OR lapses > 0") == []

@@ -49,6 +49,7 @@ def _state(pid: int) -> str:
 POINTS = [f"{step}.{at}" for step in STEPS for at in ("before_effect", "after_effect")]
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300)
 async def test_a_worker_that_slept_past_its_lease_writes_nothing(place: Field) -> None:
     await zombies(place, POINTS[:4], unguarded=False)
@@ -72,6 +73,7 @@ async def test_without_the_guard_the_fence_alone_refuses_each_write(place: Field
     assert place.ids("status <> 'completed'") == []
 
 
+@pytest.mark.full
 async def test_a_blocked_event_loop_loses_no_lease(place: Field) -> None:
     place.start(slots=4)
     blocked = await place.accept(1, blocks_at="fill")

@@ -173,9 +173,14 @@ class Field:
 
 
 @asynccontextmanager
-async def chaos_field(mariadb: Mariadb, nats: Nats, *, source: Path = ROOT, limits: Limits | None = None) -> AsyncIterator[Field]:
-    """A field with the customer `acme`, no job and no worker; `source` is the checkout the workers run from."""
-    with open_directory("chaos") as directory, chaos_database(mariadb) as database:
+async def chaos_field(
+    mariadb: Mariadb, nats: Nats, *, source: Path = ROOT, limits: Limits | None = None, history: bool = True
+) -> AsyncIterator[Field]:
+    """A field with the customer `acme`, no job and no worker; `source` is the checkout the workers run from.
+
+    Without `history` its tables are as in production, for measuring, and cannot be judged.
+    """
+    with open_directory("chaos") as directory, chaos_database(mariadb, history=history) as database:
         store = await MysqlStore.open(mariadb.url(database), pool_size=20)
         bus = await JetStreamBus.open(nats.url, name="chaos", anew=store.ring_all_again)
         place = Field(mariadb, nats, database, store, bus, directory, source)

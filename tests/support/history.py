@@ -47,13 +47,10 @@ def judge(place: Field, *, caps: Mapping[str, int] | None = None) -> Findings:
 
 
 def _jobs(place: Field, found: Findings, caps: Mapping[str, int]) -> None:
-    history = place.rows(
-        "SELECT job_id, revision, fence, status, attempt, customer_id, verdict FROM job_history ORDER BY at, revision"
-    )
+    history = place.rows("SELECT job_id, revision, fence, status, attempt, verdict FROM job_history ORDER BY revision")
     seen: dict[str, tuple[int, int, str, str | None]] = {}
     ends: Counter[str] = Counter()
-    running: dict[str, set[str]] = defaultdict(set)
-    for job_id, revision, fence, status, attempt, customer, verdict in history:
+    for job_id, revision, fence, status, attempt, verdict in history:
         before = seen.get(job_id, (0, 0, "pending", None))
         if revision != before[0] + 1:
             found.violations.append(f"I4 {job_id}: revision {revision} after {before[0]}")
@@ -67,10 +64,17 @@ def _jobs(place: Field, found: Findings, caps: Mapping[str, int]) -> None:
             found.violations.append(f"I7 {job_id}: attempt {attempt}")
         ends[job_id] += status in TERMINAL
         seen[job_id] = (revision, fence, status, verdict)
+    _caps(place, found, caps)
+    found.violations += [f"I1 {job_id}: {number} ends" for job_id, number in ends.items() if number > 1]
+
+
+def _caps(place: Field, found: Findings, caps: Mapping[str, int]) -> None:
+    running: dict[str, set[str]] = defaultdict(set)
+    history = place.rows("SELECT job_id, status, verdict, customer_id FROM job_history ORDER BY at, status = 'running', revision")
+    for job_id, status, verdict, customer in history:
         (running[customer].add if status == "running" and verdict is None else running[customer].discard)(job_id)
         if len(running[customer]) > caps.get(customer, 1_000_000):
             found.violations.append(f"I6 {customer}: {len(running[customer])} jobs running")
-    found.violations += [f"I1 {job_id}: {number} ends" for job_id, number in ends.items() if number > 1]
 
 
 def _claims(place: Field, found: Findings) -> None:
