@@ -289,6 +289,12 @@ async def test_rewriting_is_a_filter_that_keeps_lengths_right(shell: Shell) -> N
     assert ended.err == "rewritten: 1\n"
 
 
+async def test_an_sql_dump_is_rewritten_literal_by_literal(shell: Shell) -> None:
+    dump = '-- MariaDB dump\nINSERT INTO `o` VALUES (1,\'a:1:{s:1:\\"u\\";s:19:\\"https://old.example\\";}\');\n'
+    ended = await shell.run("rewrite", "--from", "https://old.example", "--to", "https://longer.example", stdin=dump)
+    assert ended.out == dump.replace("s:19:", "s:22:").replace("old.example", "longer.example")
+
+
 async def test_a_terminal_gets_a_bar_and_stdout_stays_clean(service: ScriptedService, shell: Shell) -> None:
     service.streams.append(says(job(1), job(3, step="copy_files", progress=40), job(9, "completed")))
     controller, terminal = pty.openpty()

@@ -37,7 +37,7 @@ def rewrite(
     old: Annotated[list[str], typer.Option("--from", metavar="URL", help="An address of the site; may be given several times.")],
     new: Annotated[str, typer.Option("--to", metavar="URL", help="The address to write.")],
 ) -> None:
-    """Rewrite a site's addresses in one value from stdin (text, JSON, serialized PHP) to stdout, byte for byte elsewhere."""
+    """Rewrite a site's addresses from stdin (an SQL dump, JSON lines, text) to stdout, in constant memory."""
     from wpclone.cli import site_tools
 
     with ending():

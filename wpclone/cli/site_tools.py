@@ -16,7 +16,9 @@ from wpclone.cli.options import Format
 from wpclone.cli.rendering import write
 from wpclone.cli.table import pairs
 from wpclone.wordpress.agent.package import agent_zip as packed
-from wpclone.wordpress.rewrite import Mapping, Rewriter
+from wpclone.wordpress.rewrite import Mapping, Tally, rewrite_stream
+
+_PIECE = 256 << 10
 
 
 def agent_zip(to: Path, *, site: str, life: timedelta, output: Format) -> None:
@@ -36,19 +38,17 @@ def agent_zip(to: Path, *, site: str, life: timedelta, output: Format) -> None:
 
 
 def rewrite(old: list[str], new: str) -> None:
-    """Rewrite stdin to stdout as one value. A newline at the very end is not part of the value: `echo` puts it there."""
+    """Rewrite stdin to stdout as a stream, in memory bounded by the largest value; say on stderr what was done and what left."""
     try:
-        rewriter = Rewriter(Mapping.of(old, new))
+        mapping = Mapping.of(old, new)
     except ValueError as error:
         raise Trouble(Exit.USAGE, str(error)) from error
-    raw = sys.stdin.buffer.read()
-    value = raw.removesuffix(b"\n")
-    result = rewriter.value(value)
-    sys.stdout.buffer.write(result.value + raw[len(value) :])
+    tally = Tally()
+    sys.stdout.buffer.writelines(rewrite_stream(iter(lambda: sys.stdin.buffer.read(_PIECE), b""), mapping, tally))
     sys.stdout.buffer.flush()
-    say(f"rewritten: {result.rewritten}")
-    for left in result.left:
-        say(f"left at byte {left.excerpt_offset}: {left.reason}")
+    say(f"rewritten: {tally.rewritten}")
+    for reason, count in sorted(tally.left.items()):
+        say(f"left: {count} {reason}")
 
 
 def _write_private(path: Path, content: bytes) -> None:
