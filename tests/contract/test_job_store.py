@@ -1,7 +1,9 @@
 """The promises of `core.store`, kept by the in-memory store and by MySQL alike."""
 
 import asyncio
+from collections.abc import Awaitable
 from datetime import timedelta
+from typing import TypeVar
 
 import pytest
 
@@ -33,6 +35,7 @@ from wpclone.core.jobs.transitions import CloneChange
 from wpclone.core.jobs.view import from_rfc3339
 from wpclone.core.store import JobStore, Page
 
+T = TypeVar("T")
 READY = CloneChange(CloneState.READY, {"port": 1}, url="http://clone.test", admin_login="editor", starts_ttl=True)
 ERROR = JobError("The source does not answer.", "SOURCE_UNREACHABLE", "preflight", {"host": "source.test"})
 DUE_NOW = timedelta(0)
@@ -50,6 +53,12 @@ async def ready_clone(store: JobStore, number: int = 1, *, ttl: float = 600) -> 
 
 async def finished(store: JobStore, claim: Claim, clone: CloneChange | None = None) -> Job:
     return await store.apply(transitions.completed(claim, result={}, status_message="Done.", clone=clone))
+
+
+async def at_once(store: JobStore, calls: list[Awaitable[T]]) -> list[T]:
+    """The answers of calls that start together, on connections that are there already."""
+    await asyncio.gather(*(store.now() for _ in range(20)))
+    return await asyncio.gather(*calls)
 
 
 async def clone_of(store: JobStore, number: int = 1) -> Clone:
@@ -110,8 +119,8 @@ async def test_a_request_id_is_forgotten_after_seven_days(bench: StoreBench) -> 
 
 async def test_twenty_equal_requests_at_once_make_one_job(bench: StoreBench) -> None:
     await with_customer(bench.store)
-    asked = [bench.store.accept(new_job(n), key=key(), clone=new_clone(n)) for n in range(1, 21)]
-    jobs = await asyncio.gather(*asked)
+    asked: list[Awaitable[Job]] = [bench.store.accept(new_job(n), key=key(), clone=new_clone(n)) for n in range(1, 21)]
+    jobs = await at_once(bench.store, asked)
     assert len({job.job_id for job in jobs}) == 1
     assert len(await bench.store.list_jobs(customer_id=None, page=Page(100))) == 1
     assert len(await bench.store.list_clones(customer_id=None, page=Page(100))) == 1
@@ -120,6 +129,7 @@ async def test_twenty_equal_requests_at_once_make_one_job(bench: StoreBench) -> 
 async def test_live_clones_are_limited_also_when_asked_for_at_once(bench: StoreBench) -> None:
     await with_customer(bench.store, limits=Limits(live_clones=3))
     asked = [bench.store.accept(new_job(n), clone=new_clone(n)) for n in range(1, 9)]
+    await asyncio.gather(*(bench.store.now() for _ in range(20)))
     answers = await asyncio.gather(*asked, return_exceptions=True)
     refused = [a for a in answers if isinstance(a, LimitReached)]
     assert len(refused) == 5
@@ -152,7 +162,7 @@ async def test_a_claim_runs_the_job_under_a_growing_fence_and_nobody_else_gets_i
 
 async def test_of_twenty_workers_at_once_one_gets_the_job(bench: StoreBench) -> None:
     await accepted_clone(bench.store)
-    claims = await asyncio.gather(*(bench.store.claim(job_id(1), worker=f"w{n}") for n in range(20)))
+    claims = await at_once(bench.store, [bench.store.claim(job_id(1), worker=f"w{n}") for n in range(20)])
     assert len([claim for claim in claims if claim is not None]) == 1
 
 
@@ -183,6 +193,17 @@ async def test_renewal_keeps_a_lease_expired_or_not_and_brings_the_cancel(bench:
     assert await bench.store.claim(job_id(3), worker="w3") is not None
     assert await bench.store.renew("w1", {job_id(1): 7}) == []
     assert await bench.store.renew("w1", {}) == []
+
+
+async def test_an_old_fence_renews_nothing_not_even_for_the_same_worker(bench: StoreBench) -> None:
+    await accepted_clone(bench.store)
+    await claimed(bench.store, job_id(1))
+    await bench.advance(16)
+    await claimed(bench.store, job_id(1))
+    await bench.advance(10)
+    assert await bench.store.renew("w1", {job_id(1): 1}) == []
+    await bench.advance(6)
+    await claimed(bench.store, job_id(1), "w2")
 
 
 async def test_a_job_is_not_claimable_before_its_time_but_past_its_deadline(bench: StoreBench) -> None:
@@ -395,7 +416,7 @@ async def test_finished_unknown_and_deleting_jobs_cannot_be_cancelled(bench: Sto
 
 async def test_deleting_a_ready_clone_makes_one_job_however_often_it_is_asked_for(bench: StoreBench) -> None:
     await ready_clone(bench.store)
-    jobs = await asyncio.gather(*(bench.store.begin_delete(deletion(n)) for n in range(10, 20)))
+    jobs = await at_once(bench.store, [bench.store.begin_delete(deletion(n)) for n in range(10, 20)])
     assert len({job.job_id for job in jobs}) == 1
     assert (jobs[0].kind, jobs[0].clone_id) == (JobKind.DELETE, job_id(1))
     assert (await clone_of(bench.store)).state is CloneState.DELETING
@@ -446,7 +467,7 @@ async def test_an_expired_clone_is_deleted_exactly_once_and_not_under_a_restore(
 
     assert await bench.store.expire_due(make, most=10) == []
     await bench.advance(61)
-    both = await asyncio.gather(*(bench.store.expire_due(make, most=10) for _ in range(3)))
+    both = await at_once(bench.store, [bench.store.expire_due(make, most=10) for _ in range(3)])
     assert [job.clone_id for jobs in both for job in jobs] == [job_id(1)]
     await bench.store.request_cancel(job_id(7, JobKind.RESTORE))
     assert [job.clone_id for job in await bench.store.expire_due(make, most=10)] == [job_id(2)]
@@ -529,7 +550,7 @@ async def test_two_relays_never_ring_the_same_job(bench: StoreBench) -> None:
     for n in range(1, 21):
         await accepted_clone(bench.store, n)
     await bench.advance(3)
-    rings = await asyncio.gather(*(bench.store.due(per_customer=99, most=99, quiet=DUE_NOW) for _ in range(4)))
+    rings = await at_once(bench.store, [bench.store.due(per_customer=99, most=99, quiet=DUE_NOW) for _ in range(4)])
     rung = [ring.job_id for some in rings for ring in some]
     assert sorted(rung) == [job_id(n) for n in range(1, 21)]
 
