@@ -72,6 +72,20 @@ async def test_the_index_lists_what_the_file_system_has_except_the_agent(source_
     assert (odd.kind, odd.size) == ("f", (root / "wp-content/uploads/odd näme (1).txt").stat().st_size)
 
 
+async def test_other_jobs_agents_are_no_part_of_the_site(source_site: SourceSite) -> None:
+    name = "wpc-" + secrets.token_hex(12)
+    files = [f"wp-content/plugins/{name}/{name}.php", f"wp-content/uploads/{name}.zip", f"wp-content/uploads/{name}-1.zip"]
+    made = [source_site.put(file, b"a key") for file in files]
+    try:
+        async with agent_of(source_site) as agent:
+            found = await _entries(agent)
+    finally:
+        for file in made:
+            file.unlink()
+        made[0].parent.rmdir()
+    assert not any(name.encode() in entry.path for entry in found)
+
+
 async def test_an_index_resumes_after_any_path(source_site: SourceSite) -> None:
     async with agent_of(source_site) as agent:
         whole = await _entries(agent)

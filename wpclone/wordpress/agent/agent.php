@@ -673,7 +673,9 @@ final class Index
     /** @param string[] $after @param string[] $above */
     private function enter(string $full, string $path, array $after, array $above, bool $sent): bool
     {
-        if (in_array(basename($path), $this->own, true)) {
+        $name = basename($path);
+        // Other copies of this site may be under way: their agents hold keys, and are no part of the site either.
+        if (in_array($name, $this->own, true) || preg_match('/^wpc-[0-9a-f]{24}(?:-\d+)?(?:\.(?:zip|php|tmp))?$/', $name)) {
             return true;
         }
         $about = @lstat($full);
