@@ -238,6 +238,6 @@ def test_any_walk_gives_the_same_answers_in_mysql_as_in_memory(mariadb_server: M
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+                max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
             ),
         )
