@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.servers import Mariadb
@@ -40,6 +40,7 @@ def test_only_named_values_are_written_and_a_missing_one_is_an_error() -> None:
         render("SELECT %(b)s", {"a": 1})
 
 
+@settings(deadline=None)
 @given(st.lists(st.text() | st.binary(), min_size=1, max_size=8))
 def test_any_text_and_any_bytes_come_back_from_the_server(mariadb_server: Mariadb, values: list[str | bytes]) -> None:
     with mariadb_server.connect() as connection, connection.cursor() as cursor:

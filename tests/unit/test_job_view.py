@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wpclone.core.jobs.job import Job, JobError, Step
@@ -38,11 +38,13 @@ jobs = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(jobs)
 def test_a_view_is_json_and_reads_back_as_the_job_without_its_secrets(job: Job) -> None:
     assert from_view(json.loads(json.dumps(view(job)))) == replace(job, secrets=None)
 
 
+@settings(deadline=None)
 @given(jobs)
 def test_a_view_never_holds_the_secrets(job: Job) -> None:
     assert "secrets" not in view(replace(job, secrets=b"s"))

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wpclone.core.jobs.retry import RetryPolicy
@@ -24,6 +24,7 @@ def test_a_pause_is_never_shorter_than_what_the_step_asked_for() -> None:
     assert POLICY.pause(5, lambda: 1.0, asked=timedelta(seconds=3)) == timedelta(seconds=32)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
 def test_every_pause_is_within_its_bounds(attempt: int, chance: float) -> None:
     assert timedelta(0) <= POLICY.pause(attempt, lambda: chance) <= POLICY.most

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wpclone.core.secrets import KeyRing, KeyRingUnusable, SecretsUnreadable, derive, password
@@ -25,6 +25,7 @@ def ring() -> KeyRing:
     return KeyRing("k1", {"k1": b"1" * 32}, b"h" * 32, Counter())
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.text(max_size=40))
 def test_what_is_encrypted_reads_back_in_its_own_context_only(plain: bytes, context: str) -> None:
     keys = ring()
@@ -34,6 +35,7 @@ def test_what_is_encrypted_reads_back_in_its_own_context_only(plain: bytes, cont
         keys.decrypt(blob, context + "x")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(1, 255))
 def test_a_changed_or_cut_blob_is_unreadable(position: int, flip: int) -> None:
     keys = ring()
@@ -111,6 +113,7 @@ def test_derived_secrets_are_stable_and_differ_by_purpose_and_seed() -> None:
     assert len({derive(b"seed", "admin"), derive(b"seed", "agent"), derive(b"other", "admin")}) == 3
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=32, max_size=32))
 def test_a_password_needs_no_quoting(seed: bytes) -> None:
     word = password(seed, "admin")
