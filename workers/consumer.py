@@ -43,7 +43,7 @@ ALONE_FROM = 2
 """A job that lapsed this often runs alone on its worker."""
 
 LOOK_AGAIN = 5.0
-"""Seconds between two looks whether another worker has taken it meanwhile."""
+"""Seconds between two looks at what should have been told and may not have been."""
 
 ALONE_PAUSE = timedelta(seconds=2)
 """How long such a job waits when the worker has others."""
@@ -82,8 +82,10 @@ class Consumer:
         try:
             while not self._is_draining:
                 self._changed.clear()
-                if not self._start_a_pull():
-                    await self._something_happens()
+                # One reading of the clock for both: a pause that ends between two readings would be waited for forever.
+                now = self._post.clock.monotonic()
+                if not self._start_a_pull(now):
+                    await self._something_happens(now)
             while self._tasks:
                 await asyncio.wait(set(self._tasks))
             await self._claims.empty()
@@ -111,8 +113,7 @@ class Consumer:
     def _is_open(self) -> bool:
         return not self._is_draining and self._alone is None
 
-    def _start_a_pull(self) -> bool:
-        now = self._post.clock.monotonic()
+    def _start_a_pull(self, now: float) -> bool:
         idle = [priority for priority in WEIGHTS if priority not in self._pulling]
         if not self._is_open() or self._free < 1 or not idle or now < self._closed_until:
             return False
@@ -123,12 +124,9 @@ class Consumer:
         self._spawn(self._pull(priority, LONG_WAIT if has_room else SHORT_WAIT))
         return True
 
-    async def _something_happens(self) -> None:
-        """Wait for a change, or for the end of a pause."""
-        pause = self._closed_until - self._post.clock.monotonic()
-        if pause <= 0:
-            await self._changed.wait()
-            return
+    async def _something_happens(self, now: float) -> None:
+        """Wait for a change, for the end of a pause, or for the next look that needs no reason."""
+        pause = self._closed_until - now if self._closed_until > now else LOOK_AGAIN
         waits = [asyncio.create_task(self._changed.wait()), asyncio.create_task(self._sleep(pause))]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -66,7 +66,7 @@ async def test_jobs_accepted_while_the_broker_is_stopped_run_when_it_is_back(fle
         jobs = [await fleet.accept(store) for _ in range(20)]
     finally:
         fleet.nats.start()
-    for job in await ends(fleet, store, jobs, within=30):
+    for job in await ends(fleet, store, jobs, within=60):
         assert (job.state, job.lapses) == (JobState.COMPLETED, 0)
         assert fleet.calls(job.job_id) == dict.fromkeys(STEPS, 1)
     assert worker.is_alive

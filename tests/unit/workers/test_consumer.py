@@ -3,7 +3,9 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
+from tests.support.clock import ManualClock
 from tests.support.jobs import CUSTOMER, clone_id, clone_plan, planned
 from tests.support.wait import until_async
 from tests.unit.workers.desk import Desk, forever
@@ -136,6 +138,29 @@ async def test_a_worker_survives_an_outage_of_the_bus() -> None:
         station.desk.bus.mend()
         await station.accept(1)
         station.desk.clock.advance(2)
+        await station.reaches(1, JobState.COMPLETED)
+
+
+class EagerClock(ManualClock):
+    """Wakes sleepers a hair too early, as event loops with coarse timers do, and moves a little at each look."""
+
+    def monotonic(self) -> float:
+        self.advance(timedelta(microseconds=2))
+        return super().monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.advance(max(0.0, seconds - 3e-6))
+
+
+async def test_a_pause_that_ends_a_hair_too_early_is_not_waited_for_forever() -> None:
+    station = Station(Desk(clock=EagerClock()))
+    station.desk.bus.cut()
+    async with station.working(station.desk.three_steps()):
+        for _ in range(50):
+            await asyncio.sleep(0)
+        station.desk.bus.mend()
+        await station.accept(1)
         await station.reaches(1, JobState.COMPLETED)
 
 
