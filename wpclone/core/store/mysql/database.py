@@ -28,10 +28,10 @@ _driver: Any = aiomysql  # untyped
 
 SESSION = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    "SET SESSION innodb_lock_wait_timeout = 2, time_zone = '+00:00', "
+    "SET SESSION innodb_lock_wait_timeout = 2, time_zone = '+00:00', wait_timeout = 60, "
     "sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
     # A peer that vanished inside a transaction must not hold its job's row lock for hours: MariaDB ends it soon, MySQL, which
-    # lacks this, with the connection (below).
+    # lacks this, by wait_timeout. The pool's connections are recycled before that (_IDLE_SECONDS).
     " /*M!100300 , idle_transaction_timeout = 5 */",
 )
 """What every connection of ours is set to, the renewal line's included."""
