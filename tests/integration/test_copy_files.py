@@ -19,6 +19,7 @@ from tests.support.wait import until_async
 from wpclone.wordpress.agent.client import AgentClient
 from wpclone.wordpress.agent.wire import Entry, Part
 from wpclone.wordpress.errors import FencedOff, Reason, SiteError
+from wpclone.wordpress.file_rules import directories_left_out
 from wpclone.wordpress.file_state import copied_files
 from wpclone.wordpress.files import Fence, FilesCopied, copy_files
 from wpclone.wordpress.inspect import inspect
@@ -48,8 +49,8 @@ def _tree(root: Path) -> dict[str, str]:
 
 
 def _expected(source: SourceSite, agent: AgentClient) -> dict[str, str]:
-    own = agent.address.url.rpartition("/")[2]
-    return {name: what for name, what in _tree(source.docroot).items() if name not in _NOT_COPIED and name != own}
+    left_out = {*_NOT_COPIED, *map(os.fsdecode, directories_left_out()), agent.address.url.rpartition("/")[2]}
+    return {name: what for name, what in _tree(source.docroot).items() if name not in left_out}
 
 
 async def _copy(agent: AgentClient, place: Path, number: int = 1, exclude: Sequence[str] = ()) -> FilesCopied:
