@@ -1,8 +1,9 @@
-from tests.support.servers import Mariadb, Nats
+from tests.support.servers import Mariadb, Nats, running_mariadb
 
 
-def test_our_mariadb_has_root_with_a_password_and_no_other_account(mariadb_server: Mariadb) -> None:
-    accounts = mariadb_server.execute("SELECT User, Host, JSON_VALUE(Priv, '$.plugin') FROM mysql.global_priv ORDER BY 1, 2")
+def test_our_mariadb_has_root_with_a_password_and_no_other_account() -> None:
+    with running_mariadb() as fresh:
+        accounts = fresh.execute("SELECT User, Host, JSON_VALUE(Priv, '$.plugin') FROM mysql.global_priv ORDER BY 1, 2")
     assert [row for row in accounts if row[0] != "mariadb.sys"] == [
         ("root", "127.0.0.1", "mysql_native_password"),
         ("root", "localhost", "mysql_native_password"),
