@@ -29,7 +29,7 @@ from workers.plans import Plan, PlannedStep, Plans
 from workers.step import Done, StepContext
 from wpclone.core.bus.jetstream import JetStreamBus
 from wpclone.core.clock import SystemClock
-from wpclone.core.jobs.errors import Fatal
+from wpclone.core.jobs.errors import Fatal, StoreUnavailable
 from wpclone.core.jobs.states import JobKind
 from wpclone.core.logs import configure
 from wpclone.core.metrics import Metrics
@@ -66,7 +66,11 @@ class CountingStep:
 
     async def _count(self, what: str, context: StepContext, sql: str) -> None:
         name = f"{context.job.job_id}/{self.name}"
-        await asyncio.to_thread(self._write, what, name, sql, context.fence)
+        try:
+            await asyncio.to_thread(self._write, what, name, sql, context.fence)
+        except pymysql.err.MySQLError as error:
+            # Effects lie on the job store's own server: its outage is no failure of the step.
+            raise StoreUnavailable from error
 
     def _write(self, what: str, name: str, sql: str, fence: int) -> None:
         url = make_url(self.effects_url)
