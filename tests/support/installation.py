@@ -43,7 +43,9 @@ class Installation:
     def up(self) -> None:
         """Start, and return when everything is ready."""
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(self._command("up"), env=self.environ, stdout=log, stderr=log, process_group=0)
+            # Should the tests be killed, the kernel tells `up`, which then stops everything.
+            command = ["setpriv", "--pdeathsig", "TERM", *self._command("up")]
+            self.process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log, process_group=0)
         until(self._is_ready_or_over, within=120)
         assert self.process.poll() is None, self.said()
 
