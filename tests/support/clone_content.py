@@ -36,6 +36,12 @@ def running_step(service: Installation, job_id: str) -> str:
     return str(found[0][0]) if found else ""
 
 
+def agent_url(service: Installation, job_id: str) -> str:
+    """Where the job's own agent is at the source."""
+    found = sql(service, "SELECT facts FROM job_steps WHERE job_id = %s AND name = 'reach_source'", job_id, database="wpclone")
+    return str(json.loads(found[0][0])["agent_url"])
+
+
 def files_arrived(service: Installation, clone_id: str) -> int:
     """How many files lie in the clone's place now."""
     places = service.state.clones.glob(f"**/{clone_id}")

@@ -1,27 +1,48 @@
-"""A source whose agent takes its time, so that a copy can be met in its middle whatever the machine's speed."""
+"""A source whose agents take their time or stand still, so that a copy can be met in its middle on any machine."""
 
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.support.source_site import SourceSite
 from tests.support.wait import until
 from wpclone.standalone.demo.web import Visitor
 
+_PREPEND = """<?php
+header('X-Slow: 1');
+if (preg_match('~/wp-content/plugins/([^/]+)/~', $_SERVER['REQUEST_URI'], $found)) {
+    usleep(@@MICROSECONDS@@);
+    while (file_exists('@@PLACE@@/held-' . $found[1])) { usleep(20000); clearstatcache(); }
+}
+"""
+
+
+class SlowSource:
+    """The source inside `slow`."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def hold(self, agent_url: str) -> None:
+        """No further request of this agent is answered until the block ends."""
+        (self._place / f"held-{agent_url.split('/')[-2]}").touch()
+
 
 @contextmanager
-def slow(source: SourceSite, seconds: float) -> Iterator[None]:
-    """Each request to a plugin takes `seconds` more inside the block. The means lies outside of the docroot: none of it is copied."""
+def slow(source: SourceSite, seconds: float) -> Iterator[SlowSource]:
+    """Each request to a plugin takes `seconds` more inside the block. Nothing of this is in the docroot, so nothing is copied."""
     prepend = source.place / "prepend.php"
-    pause = f"if (str_contains($_SERVER['REQUEST_URI'], '/wp-content/plugins/')) {{ usleep({int(seconds * 1e6)}); }}"
-    prepend.write_text(f"<?php\nheader('X-Slow: 1');\n{pause}\n")
+    prepend.write_text(_PREPEND.replace("@@MICROSECONDS@@", str(int(seconds * 1e6))).replace("@@PLACE@@", str(source.place)))
     _prepend_always(source)
     until(lambda: "x-slow" in Visitor().get(source.url + "/wp-login.php").headers, within=20)
     try:
-        yield
+        yield SlowSource(source.place)
     finally:
         prepend.write_text("<?php\n")
+        for held in source.place.glob("held-*"):
+            held.unlink()
 
 
 def _prepend_always(source: SourceSite) -> None:

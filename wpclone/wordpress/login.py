@@ -96,6 +96,13 @@ async def _answering(session: SiteSession, plugins: list[URL], key: bytes, folde
     return None
 
 
+def _signed_out() -> SiteError:
+    """The session ended right after it began. WordPress keeps all sessions of an account in one row and reads, changes and
+    writes it without a lock (WP_User_Meta_Session_Tokens), so sign-ins at the same moment end each other's."""
+    sentence = "WordPress signs the account in and out again; use it less at the same time, or check the site's security plugins."
+    return SiteError(Reason.LOGIN_TRY_LATER, sentence)
+
+
 class _Admin:
     """A signed-in administrator."""
 
@@ -122,7 +129,7 @@ class _Admin:
             if document.form("loginform") is None:
                 self._upload_page = document
                 return
-        raise SiteError(Reason.LOGIN_REFUSED, "WordPress signs the account in and out again; check its security plugins.")
+        raise _signed_out()
 
     async def _login_page(self, base: URL) -> tuple[Page, Document]:
         """The page with the login form; also for a WordPress that lives in a directory below its home page."""
@@ -197,6 +204,8 @@ class _Admin:
         document = parsed(page.text)
         if any("connection_type" in form.names or "hostname" in form.names for form in document.forms):
             raise SiteError(Reason.FILESYSTEM_NOT_DIRECT)
+        if document.form("loginform") is not None:
+            raise _signed_out()
         if page.status in (403, 413) or document.texts.get("error-page"):
             raise SiteError(Reason.UPLOAD_REFUSED, status=str(page.status))
         await self._cancel_overwrite(document)
