@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,16 @@ async def _until_told(
     """Play, and take the stage down in order also when a signal ends it early."""
     findings = Findings(say)
     playing = asyncio.create_task(_play(findings, stay, environ, write_out, clock))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, playing.cancel)
+    told = False
+
+    def stop() -> None:
+        nonlocal told
+        if not told:  # once: a second signal must not cut the stopping short
+            told = True
+            playing.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     try:
         await playing
     except asyncio.CancelledError:
@@ -83,7 +92,8 @@ async def _play(
         sys.stdout.flush()
         if stay:
             say(f"it stays up until Ctrl-C; in another terminal: export WPCLONE_STATE_DIR={stage.state.directory}")
-            await asyncio.Event().wait()
+            with suppress(asyncio.CancelledError):  # the play is over: Ctrl-C is its ordinary end
+                await asyncio.Event().wait()
 
 
 async def _act(stage: Stage, findings: Findings, clock: Callable[[], float]) -> dict[str, Any]:
