@@ -121,7 +121,7 @@ $table_prefix""".encode()
         source.sql(
             "CREATE TABLE wp_blogs (blog_id bigint PRIMARY KEY AUTO_INCREMENT, site_id bigint, domain varchar(200),"
             " path varchar(100), registered datetime, last_updated datetime, public tinyint DEFAULT 1,"
-            " archived tinyint DEFAULT 0, mature tinyint DEFAULT 0, spam tinyint DEFAULT 0, deleted tinyint DEFAULT 0, lang_id int DEFAULT 0)"
+            " archived tinyint DEFAULT 0, mature tinyint DEFAULT 0, spam tinyint DEFAULT 0, deleted tinyint DEFAULT 0, lang_id int DEFAULT 0)"  # noqa: E501
         )
         source.sql("INSERT INTO wp_blogs (blog_id, site_id, domain, path) VALUES (1, 1, %s, '/')", host)
         source.sql(

@@ -151,7 +151,7 @@ async def test_ctrl_c_lets_go_and_says_how_to_resume(service: ScriptedService, s
     process = await shell.start("job", "watch", JOB_ID)
     assert process.stderr is not None
     seen = ""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while "copy_files" not in seen:
             seen += (await process.stderr.readline()).decode()
         process.send_signal(signal.SIGINT)
