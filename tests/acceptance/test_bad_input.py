@@ -1,6 +1,9 @@
 """Whatever is wrong with what one asks for: one clear error with its reason and what to do, and nothing stays anywhere."""
 
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,10 +15,13 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.support.clone_traces import nothing_left, sql
-from tests.support.installation import Installation
+from tests.support.clone_content import agent_url, rows_arrived, running_step, same_as_source
+from tests.support.clone_traces import no_clone_left, nothing_left, sql
+from tests.support.installation import Installation, installation
 from tests.support.places import free_port
+from tests.support.slow_source import slow
 from tests.support.source_site import SourceSite
+from tests.support.wait import until
 from wpclone.cli.exits import Exit
 from wpclone.client.client import connect
 from wpclone.client.errors import ClientError, from_rpc_error
@@ -121,7 +127,8 @@ $table_prefix""".encode()
         source.sql(
             "CREATE TABLE wp_blogs (blog_id bigint PRIMARY KEY AUTO_INCREMENT, site_id bigint, domain varchar(200),"
             " path varchar(100), registered datetime, last_updated datetime, public tinyint DEFAULT 1,"
-            " archived tinyint DEFAULT 0, mature tinyint DEFAULT 0, spam tinyint DEFAULT 0, deleted tinyint DEFAULT 0, lang_id int DEFAULT 0)"  # noqa: E501
+            " archived tinyint DEFAULT 0, mature tinyint DEFAULT 0, spam tinyint DEFAULT 0, deleted tinyint DEFAULT 0,"
+            " lang_id int DEFAULT 0)"
         )
         source.sql("INSERT INTO wp_blogs (blog_id, site_id, domain, path) VALUES (1, 1, %s, '/')", host)
         source.sql(
@@ -172,6 +179,62 @@ def test_what_is_refused_at_once(service: Installation, case: str) -> None:
     assert "hunter2" not in done.stderr
     assert "Traceback" not in done.stderr
     assert _jobs(service) == jobs
+
+
+_PRIVATE = ("http://127.0.0.1:@@", "http://localhost:@@", "http://10.1.2.3", "http://169.254.169.254/latest", "http://[::1]:@@")
+"""@@ stands for the port where the sample source really answers."""
+
+
+@pytest.fixture(scope="module")
+def strict(source: SourceSite) -> Iterator[Installation]:
+    """An installation as it is by default, but for the one host it may talk to; its clones' disk, a tmpfs, holds 48 MB."""
+    with installation(WPCLONE_ALLOW_SOURCE_HOSTS=source.url.removeprefix("http://")) as made:
+        made.state.clones.mkdir(parents=True)
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=48m,mode=755", "tmpfs", str(made.state.clones)], check=True, timeout=20
+        )
+        try:
+            made.up()
+            yield made
+            no_clone_left(made)
+            made.down()
+        finally:
+            made.end()
+            subprocess.run(["umount", str(made.state.clones)], check=True, timeout=20)
+
+
+@pytest.mark.root
+def test_private_addresses(strict: Installation, source: SourceSite) -> None:
+    port = source.url.rpartition(":")[2]
+    for url in _PRIVATE:
+        sentence = _fails(strict, "ADDRESS_NOT_ALLOWED", url.replace("@@", port), source.site.admin, source.site.password)
+        assert sentence == SENTENCES[Reason.ADDRESS_NOT_ALLOWED].sentence
+
+
+@pytest.mark.root
+def test_not_enough_disk(strict: Installation, source: SourceSite) -> None:
+    sentence = _fails(strict, "TOO_LITTLE_SPACE", source.url, source.site.admin, source.site.password)
+    assert re.fullmatch(r"The copy needs \d+ MB of disk and \d+ MB are free; free some, or clone a smaller site\.", sentence), (
+        sentence
+    )
+    assert sorted(path.name for path in (source.docroot / "wp-content/plugins").iterdir()) == PLUGINS
+
+
+@pytest.mark.timeout(180)
+def test_mariadb_lost_in_the_middle_only_delays_the_job(service: Installation, source: SourceSite) -> None:
+    before = service.part("mariadb")
+    with slow(source, 0.5) as pace:
+        done = _create(service, source.url, source.site.admin, source.site.password, "--no-watch")
+        clone_id = json.loads(done.stdout)["job_id"]
+        until(lambda: running_step(service, clone_id) == "copy_tables" and rows_arrived(service, clone_id) > 0, within=90)
+        pace.hold(agent_url(service, clone_id))
+        os.kill(before["pid"], signal.SIGKILL)
+    until(lambda: service.part("mariadb")["pid"] not in {None, before["pid"]}, within=60)
+    done = service.run("job", "wait", clone_id, "-o", "json")
+    assert done.returncode == Exit.OK, done.stderr + service.said()
+    same_as_source(service, source, json.loads(done.stdout))
+    service.wpclone("clone", "delete", clone_id, "--watch")
+    nothing_left(service, clone_id)
 
 
 def _jobs(service: Installation) -> int:
