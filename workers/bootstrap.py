@@ -17,6 +17,7 @@ from workers.clone_plan import CloneTools, clone_plan
 from workers.delete_plan import delete_plan
 from workers.failpoints import Failpoints
 from workers.maintenance.schedule import schedule
+from workers.opening import opened
 from workers.pages import Pages
 from workers.plans import Plans
 from workers.runtimes.local import LocalRuntime
@@ -49,12 +50,13 @@ async def work(settings: WorkerSettings, stop: asyncio.Event, *, failpoint: str 
     policy = AddressPolicy(settings.allow_private_sources, frozenset(settings.allow_source_hosts))
     settings.work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        store = await MysqlStore.open(
-            database_url,
-            pool_size=settings.database_pool,
-            timeout=settings.database_timeout,
-            require_durable=settings.require_durable,
-        )
+        store = await opened(
+            lambda: MysqlStore.open(
+                database_url, pool_size=settings.database_pool, timeout=settings.database_timeout,
+                require_durable=settings.require_durable,
+            ),
+            clock,
+        )  # fmt: skip
         stack.push_async_callback(store.close)
         bus = await JetStreamBus.open(settings.nats_url.get_secret_value(), name=name, closed=stop.set, anew=store.ring_all_again)
         stack.push_async_callback(bus.close)

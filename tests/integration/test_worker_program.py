@@ -73,7 +73,7 @@ def test_a_worker_that_cannot_begin_says_why_and_exits_with_three(
         merged = {name: value for name, value in {**env, **wrong}.items() if value is not None}
         with start(merged) as worker:
             try:
-                assert worker.wait(20) == 3
+                assert worker.wait(40) == 3
             finally:
                 worker.kill()
                 said = worker.stderr.read() if worker.stderr else ""

@@ -25,6 +25,7 @@ from sqlalchemy import make_url
 from tests.support.jobs import CloneEnding
 from workers.assembly import Parts, assemble
 from workers.failpoints import Failpoints
+from workers.opening import opened
 from workers.plans import Plan, PlannedStep, Plans
 from workers.step import Done, StepContext
 from wpclone.core.bus.jetstream import JetStreamBus
@@ -103,7 +104,7 @@ async def work(settings: Mapping[str, Any]) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with AsyncExitStack() as stack:
-        store = await MysqlStore.open(settings["database_url"], timeout=3.0)
+        store = await opened(lambda: MysqlStore.open(settings["database_url"], timeout=3.0), SystemClock())
         stack.push_async_callback(store.close)
         bus = await JetStreamBus.open(settings["nats_url"], name=settings["name"], closed=stop.set, anew=store.ring_all_again)
         stack.push_async_callback(bus.close)

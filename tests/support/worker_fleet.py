@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from tests.support.servers import SERVICE, Mariadb, Nats
 from tests.support.stores import migrated_database, open_mysql_store, with_customer
 from tests.support.wait import until
 from wpclone.core.bus.jetstream import JetStreamBus
+from wpclone.core.jobs.errors import StoreUnavailable
 from wpclone.core.jobs.job import Job, NewClone, NewJob
 from wpclone.core.jobs.states import JobKind, JobState
 from wpclone.core.store.mysql import MysqlStore
@@ -124,8 +125,9 @@ async def ends(fleet: Fleet, store: MysqlStore, job_ids: list[str], *, within: f
     try:
         async with asyncio.timeout(within):
             while len(jobs) < len(job_ids):
-                found = await store.get_jobs([job_id for job_id in job_ids if job_id not in jobs])
-                jobs |= {job_id: job for job_id, job in found.items() if job.state.is_terminal}
+                with suppress(StoreUnavailable):
+                    found = await store.get_jobs([job_id for job_id in job_ids if job_id not in jobs])
+                    jobs |= {job_id: job for job_id, job in found.items() if job.state.is_terminal}
                 await asyncio.sleep(0.05)
     except TimeoutError:
         open_jobs = [await fleet.state(store, job_id) for job_id in job_ids if job_id not in jobs]
