@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 from workers.step import StepContext
 from wpclone.core.jobs.errors import Fatal
@@ -25,6 +28,18 @@ class Sources:
     policy: AddressPolicy
     clock: Callable[[], float]
     chance: random.Random
+    _installing: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary, repr=False, compare=False)
+
+    @asynccontextmanager
+    async def alone(self, context: StepContext) -> AsyncIterator[None]:
+        """One of this worker's jobs at a time in a site's wp-admin: WordPress empties wp-content/upgrade at each upload, and
+        writes an account's sessions without a lock. Jobs of other workers may still come between; that is transient."""
+        host = urlsplit(context.job.request["source_url"]).hostname or ""
+        lock = self._installing.get(host)
+        if lock is None:
+            lock = self._installing[host] = asyncio.Lock()
+        async with lock:
+            yield
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[SiteSession]:

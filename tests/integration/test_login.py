@@ -213,6 +213,28 @@ async def test_direct_php_refused_is_told_and_the_plugin_taken_away_again(source
     assert _sessions(source_site) == []
 
 
+async def test_an_upload_that_another_one_spoils_is_worth_another_try(source_site: SourceSite) -> None:
+    # What a second upload does at the wrong moment: WordPress empties wp-content/upgrade, where the first is unpacked.
+    spoil = """add_filter('upgrader_source_selection', function ($source) {
+        require_once ABSPATH . 'wp-admin/includes/file.php';
+        WP_Filesystem();
+        $GLOBALS['wp_filesystem']->delete($source, true);
+        return $source;
+    });"""
+    with _with(source_site, "wp-content/mu-plugins/spoil.php", "<?php\n" + spoil):
+        error = await _refused(source_site)
+    assert (error.reason, error.transient) == (Reason.UPLOAD_REFUSED, True)
+
+
+async def test_sign_ins_that_end_each_other_are_worth_another_try(source_site: SourceSite) -> None:
+    ended = (
+        "add_action('wp_login', function ($login, $user) { WP_Session_Tokens::get_instance($user->ID)->destroy_all(); }, 10, 2);"
+    )
+    with _with(source_site, "wp-content/mu-plugins/ended.php", "<?php\n" + ended):
+        error = await _refused(source_site)
+    assert (error.reason, error.transient) == (Reason.LOGIN_TRY_LATER, True)
+
+
 async def test_a_web_server_password_is_named(source_site: SourceSite) -> None:
     passwords = source_site.place / "passwords"
     passwords.write_text("visitor:{SHA}nU4eI71bcnBGqeO0t9tXvY1u5oQ=\n")  # "pass"

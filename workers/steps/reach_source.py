@@ -31,7 +31,10 @@ class ReachSource:
         async with self._sources.session() as session:
             if is_admin_login(context):
                 secrets = context.secrets
-                address = await install_agent(session, admin_login(context), key=secrets.agent_key, folder=secrets.agent_folder)
+                async with self._sources.alone(context):
+                    address = await install_agent(
+                        session, admin_login(context), key=secrets.agent_key, folder=secrets.agent_folder
+                    )
             else:
                 address = AgentAddress(context.job.request["source_url"], given_key(context))
                 await AgentClient(session, address).hello()
@@ -55,7 +58,8 @@ class ReachSource:
         async with self._sources.session() as session:
             if url is None:
                 # Nobody knows whether an upload happened before the end of the last attempt: a repeat finds it.
-                address = await install_agent(session, admin_login(context), key=key, folder=context.secrets.agent_folder)
+                async with self._sources.alone(context):
+                    address = await install_agent(session, admin_login(context), key=key, folder=context.secrets.agent_folder)
             else:
                 address = AgentAddress(url, key)
             await remove_agent(session, address)

@@ -29,6 +29,7 @@ _UPLOAD_PAGE = "wp-admin/plugin-install.php?tab=upload"
 _LOGOUT = re.compile(r"wp-login\.php\?action=logout[^\"'\s]*_wpnonce=([0-9a-f]+)")
 _PLUGINS = re.compile(r"https?:[^\"'\s<>]+?/plugins/(?=[\w.-]+/)")
 _SIGN_OUT_SECONDS = 20.0
+_OVERWRITE = "action=upload-plugin-cancel-overwrite"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ async def install_agent(
         found = await _answering(session, admin.plugin_addresses(), key, folder)
         if found is None:
             await admin.delete_plugin(folder)
+            if not admin.has_kept_upload:
+                # WordPress unpacks below wp-content/upgrade, which any other upload at that moment empties first.
+                raise SiteError(Reason.UPLOAD_REFUSED, transient=True)
             raise SiteError(Reason.AGENT_BLOCKED, host=base.host or "")
         return found
     finally:
@@ -112,6 +116,7 @@ class _Admin:
         self._logout: URL | None = None
         self._seen: list[str] = []
         self._upload_page = Document()
+        self.has_kept_upload = False
 
     async def sign_in(self, base: URL) -> None:
         """Find the login form, fill it in and check that a session came of it."""
@@ -208,12 +213,13 @@ class _Admin:
             raise _signed_out()
         if page.status in (403, 413) or document.texts.get("error-page"):
             raise SiteError(Reason.UPLOAD_REFUSED, status=str(page.status))
+        self.has_kept_upload = any("action=activate" in address or _OVERWRITE in address for _, address in document.links)
         await self._cancel_overwrite(document)
 
     async def _cancel_overwrite(self, document: Document) -> None:
         """An upload over an existing folder waits for an answer: say no, so that WordPress deletes what it kept of it."""
         for _, address in document.links:
-            if "action=upload-plugin-cancel-overwrite" in address:
+            if _OVERWRITE in address:
                 await self._session.fetch("GET", same_host(self._site, str(self._site.join(URL("wp-admin/")).join(URL(address)))))
 
     async def _why_no_upload(self) -> SiteError:
