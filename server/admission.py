@@ -1,4 +1,4 @@
-"""How many calls run at once: watches and waits, which last, have a limit of their own, so that they never starve the rest."""
+"""How many calls run at once: those that last (watch, wait, v1) have a limit of their own, so that they never starve the rest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from wpclone.core.jobs.errors import LimitReached
 
-LASTING = frozenset({"WatchJob", "WaitJob"})
+LASTING = frozenset({"Clone", "WatchJob", "WaitJob"})
 RETRY_AFTER = timedelta(seconds=1)
 
 

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from server.accept import Accept
 from server.admission import Admission
 from server.auth import Auth
+from server.blocking import BlockingService
 from server.estimates import Estimates
 from server.health import Health
 from server.interceptors import Edge
@@ -32,11 +33,15 @@ from wpclone.core.jobs.retry import Chance
 from wpclone.core.metrics import Metrics
 from wpclone.core.secrets import KeyRing
 from wpclone.core.store import JobStore
+from wpclone.v1 import clone_service_pb2 as v1
+from wpclone.v1 import clone_service_pb2_grpc as v1_grpc
 from wpclone.v2 import clone_service_pb2, clone_service_pb2_grpc
 
 _log = structlog.get_logger(__name__)
 
 SERVICE: str = clone_service_pb2.DESCRIPTOR.services_by_name["CloneService"].full_name
+BLOCKING_SERVICE: str = v1.DESCRIPTOR.services_by_name["CloneService"].full_name
+SERVICES = (SERVICE, BLOCKING_SERVICE)
 
 _add_health: Callable[[Health, grpc.aio.Server], Any] = health_pb2_grpc.add_HealthServicer_to_server
 _enable_reflection: Callable[[tuple[str, ...], grpc.aio.Server], Any] = reflection.enable_server_reflection
@@ -86,29 +91,28 @@ class App:
         self._estimates = Estimates(world.store, world.clock)
         self._ringer = Ringer(world.bus)
         self._watches = Watches(world.store, world.bus, world.metrics, chance=world.chance, beat=rhythm.beat)
-        self._health = Health(world.store, (SERVICE,))
-        self._service = CloneService(
-            Parts(
-                store=world.store,
-                auth=Auth(world.store, world.keys.token_hash, world.clock),
-                accept=Accept(world.store, self._ringer, world.keys, world.randomness, runtime),
-                watches=self._watches,
-                showing=Showing(self._estimates, world.keys),
-                sign_in=SignIn(world.keys, world.clock, world.randomness),
-                lives=lives,
-                clock=world.clock,
-            )
+        self._health = Health(world.store, SERVICES)
+        self._parts = Parts(
+            store=world.store,
+            auth=Auth(world.store, world.keys.token_hash, world.clock),
+            accept=Accept(world.store, self._ringer, world.keys, world.randomness, runtime),
+            watches=self._watches,
+            showing=Showing(self._estimates, world.keys),
+            sign_in=SignIn(world.keys, world.clock, world.randomness),
+            lives=lives,
+            clock=world.clock,
         )
         edge = Edge(
-            ours=f"{SERVICE}/", admission=self._admission, clock=world.clock, randomness=world.randomness, metrics=world.metrics
+            ours=SERVICES, admission=self._admission, clock=world.clock, randomness=world.randomness, metrics=world.metrics
         )
         self._server = grpc.aio.server(interceptors=(edge,), options=OPTIONS)
 
     async def start(self, address: str) -> int:
         """Serve on `host:port`; returns the port. Raises RuntimeError when it is taken."""
-        clone_service_pb2_grpc.add_CloneServiceServicer_to_server(self._service, self._server)
+        clone_service_pb2_grpc.add_CloneServiceServicer_to_server(CloneService(self._parts), self._server)
+        v1_grpc.add_CloneServiceServicer_to_server(BlockingService(self._parts), self._server)
         _add_health(self._health, self._server)
-        _enable_reflection((SERVICE, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server)
+        _enable_reflection((*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server)
         port = self._server.add_insecure_port(address)
         self._world.metrics.bus_connected.set_function(lambda: float(self._world.bus.is_connected))
         self._keep("health", self._health.look, 1.0)

@@ -13,7 +13,7 @@ reflection pass untouched. The rules that grpc.aio needs (tried with grpcio 1.85
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -42,10 +42,12 @@ class Undecodable:
 
 
 class Edge(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of the services whose full names start with `ours`."""
+    """Wraps the handlers of the services `ours`, given by their full names."""
 
-    def __init__(self, *, ours: str, admission: Admission, clock: Clock, randomness: Randomness, metrics: Metrics) -> None:
-        self._ours = f"/{ours}"
+    def __init__(
+        self, *, ours: Sequence[str], admission: Admission, clock: Clock, randomness: Randomness, metrics: Metrics
+    ) -> None:
+        self._ours = tuple(f"/{service}/" for service in ours)
         self._admission = admission
         self._clock = clock
         self._randomness = randomness

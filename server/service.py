@@ -6,12 +6,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
-
-import grpc
 
 from server import pages, render, translate
 from server.accept import Accept
+from server.answer import Context, created, within
 from server.auth import Auth, customer_for, customers_seen, seen
 from server.showing import Showing
 from server.sign_in import SignIn
@@ -22,8 +20,6 @@ from wpclone.core.jobs.errors import CloneNotFound, JobNotFound
 from wpclone.core.jobs.job import Clone, Job, Principal
 from wpclone.core.store import JobStore, Page
 from wpclone.v2 import clone_pb2, clone_service_pb2, clone_service_pb2_grpc, job_pb2
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
         who = await self._who(context)
         ask = translate.clone_ask(request, self._on.lives)
         job = await self._on.accept.clone(ask, customer_for(who, ask.customer_id))
-        return await self._created(job, context)
+        return await created(self._on.showing.job(job), context)
 
     async def GetClone(self, request: clone_service_pb2.GetCloneRequest, context: Context) -> clone_pb2.Clone:
         """See the proto."""
@@ -82,7 +78,7 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
         who = await self._who(context)
         clone_id, request_id = translate.clone_and_request_id(request)
         job = await self._on.accept.delete(await self._clone(who, clone_id), request_id)
-        return await self._created(job, context)
+        return await created(self._on.showing.job(job), context)
 
     async def CreateSignInLink(
         self, request: clone_service_pb2.CreateSignInLinkRequest, context: Context
@@ -112,7 +108,7 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
         job_id, seconds = translate.job_and_wait(request)
         with self._on.watches.watcher(job_id) as watcher:
             watcher.offer(await self._job(who, job_id))
-            await watcher.final(_within(seconds, context))
+            await watcher.final(within(seconds, context))
         return self._on.showing.to(who, await self._job(who, job_id))
 
     async def WatchJob(
@@ -142,18 +138,6 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
 
     async def _clone(self, who: Principal, clone_id: str) -> Clone:
         return seen(who, await self._on.store.get_clone(clone_id), CloneNotFound)
-
-    async def _created(self, job: Job, context: Context) -> job_pb2.Job:
-        """The answer with a job that was created: 202 and its Location in REST (Envoy reads these headers)."""
-        message = self._on.showing.job(job)
-        await context.send_initial_metadata((("x-http-code", "202"), ("location", message.status_url)))
-        return message
-
-
-def _within(seconds: float, context: Context) -> float:
-    """Seconds to wait: a little less than the client's own deadline, so that it gets the job and not DEADLINE_EXCEEDED."""
-    remaining = context.time_remaining()
-    return seconds if remaining is None else max(0.0, min(seconds, remaining - 0.5))
 
 
 def _one_more(page: Page) -> Page:

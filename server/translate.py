@@ -12,6 +12,7 @@ from server.violations import Violations
 from wpclone.core.jobs.ids import CLONE_ID, CUSTOMER_ID, JOB_ID
 from wpclone.core.jobs.states import CloneState, JobKind, JobState
 from wpclone.core.store import Page
+from wpclone.v1 import clone_service_pb2 as v1
 from wpclone.v2 import clone_service_pb2, site_pb2
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -93,6 +94,21 @@ def clone_ask(request: clone_service_pb2.CreateCloneRequest, lives: Lives) -> Cl
         source=_source(wrong, request),
         ttl_minutes=_ttl(wrong, request, lives),
         keep_constants=_constants(wrong, list(request.keep_constants)),
+    )
+    wrong.check()
+    return ask
+
+
+def older_clone_ask(request: v1.CloneRequest, lives: Lives) -> CloneAsk:
+    """What v1's Clone asks for. Raises InvalidRequest."""
+    wrong = Violations()
+    login = site_pb2.AdminLogin(url=request.source_url, username=request.source_username, password=request.source_password)
+    ask = CloneAsk(
+        request_id=_request_id(wrong, request.request_id),
+        customer_id=_customer_id(wrong, request.customer_id),
+        source=_admin_login(wrong, login, "source_"),
+        ttl_minutes=_ttl(wrong, request, lives),
+        keep_constants=(),
     )
     wrong.check()
     return ask
@@ -223,7 +239,7 @@ def _url(wrong: Violations, name: str, url: str) -> None:
         wrong.add(name, fault)
 
 
-def _ttl(wrong: Violations, request: clone_service_pb2.CreateCloneRequest, lives: Lives) -> int:
+def _ttl(wrong: Violations, request: clone_service_pb2.CreateCloneRequest | v1.CloneRequest, lives: Lives) -> int:
     if not request.HasField("ttl_minutes"):
         return lives.default
     return wrong.read_number("ttl_minutes", request.ttl_minutes, least=lives.least, most=lives.most)
