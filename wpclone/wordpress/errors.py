@@ -43,6 +43,15 @@ class Reason(StrEnum):
     TARGET_DATABASE_REFUSED = "TARGET_DATABASE_REFUSED"
     TOO_LITTLE_SPACE = "TOO_LITTLE_SPACE"
     HOSTILE_PATH = "HOSTILE_PATH"
+    TARGET_NOT_WRITABLE = "TARGET_NOT_WRITABLE"
+    TARGET_TOO_SMALL = "TARGET_TOO_SMALL"
+    TARGET_INCOMPATIBLE = "TARGET_INCOMPATIBLE"
+    RESTORE_ONTO_ITSELF = "RESTORE_ONTO_ITSELF"
+    PRESERVE_UNKNOWN = "PRESERVE_UNKNOWN"
+    TARGET_UNHEALTHY = "TARGET_UNHEALTHY"
+    TARGET_CHANGING = "TARGET_CHANGING"
+    STAGING_DAMAGED = "STAGING_DAMAGED"
+    NOTHING_TO_ROLL_BACK = "NOTHING_TO_ROLL_BACK"
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,25 @@ SENTENCES: Mapping[Reason, _Said] = {
     Reason.TARGET_DATABASE_REFUSED: _Said("The copy's database refused the site's data; see the details for the table."),
     Reason.TOO_LITTLE_SPACE: _Said("There is too little disk space for the copy; free some, or clone a smaller site."),
     Reason.HOSTILE_PATH: _Said("The site sent a file name that leaves its own directory; the copy was stopped."),
+    Reason.TARGET_NOT_WRITABLE: _Said(
+        "The web server's user may not write the target's files; give it write access to wp-content, then try again."
+    ),
+    Reason.TARGET_TOO_SMALL: _Said(
+        "The target has too little disk space for the new and the old content side by side; free some, or restore less."
+    ),
+    Reason.TARGET_INCOMPATIBLE: _Said("The target cannot take this content; see the details for what stands in the way."),
+    Reason.RESTORE_ONTO_ITSELF: _Said("Source and target are the same site; name two different ones."),
+    Reason.PRESERVE_UNKNOWN: _Said("A plugin or theme to preserve is not at the target; name only ones that are there."),
+    Reason.TARGET_UNHEALTHY: _Said(
+        "The target did not answer well with the new content, so its old content was put back; see the details."
+    ),
+    Reason.TARGET_CHANGING: _Said(
+        "The target went on changing while its content was to be exchanged; it is tried again.", transient=True
+    ),
+    Reason.STAGING_DAMAGED: _Said(
+        "What was written to the target is not what was sent; check its disk and database, then try again."
+    ),
+    Reason.NOTHING_TO_ROLL_BACK: _Said("The target keeps no older content of this restore; it was released or never made."),
 }
 
 

@@ -6,6 +6,7 @@ programs share databases. A table belongs to the installation with the longest p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 #: The tables every single-site WordPress has since 4.4 (wp-admin/includes/schema.php); users may be elsewhere.
@@ -21,6 +22,8 @@ CORE = (
     b"term_relationships",
 )
 USERS = (b"users", b"usermeta")
+# Staged, kept and control tables of a restore lie in its target's database and are no part of the site.
+_OURS = re.compile(rb"wpc[ro][0-9a-f]{6}_[a-z0-9]+")
 _SURE = (b"options", b"posts", b"postmeta", b"comments", b"terms", b"term_taxonomy")
 
 
@@ -33,7 +36,7 @@ def installations(tables: Iterable[bytes]) -> set[bytes]:
 
 def own_tables(tables: Iterable[bytes], prefix: bytes, *, shared: Iterable[bytes] = ()) -> set[bytes]:
     """The tables of the installation `prefix`; `shared` are further ones its configuration names (CUSTOM_USER_TABLE)."""
-    names = set(tables)
+    names = {name for name in tables if not _OURS.fullmatch(name)}
     others = {other for other in installations(names) if other != prefix and other.startswith(prefix)}
     mine = {name for name in names if name.startswith(prefix) and not any(name.startswith(other) for other in others)}
     return mine | (set(shared) & names)

@@ -675,7 +675,7 @@ final class Index
     {
         $name = basename($path);
         // Other copies of this site may be under way: their agents hold keys, and are no part of the site either.
-        if (in_array($name, $this->own, true) || preg_match('/^wpc-[0-9a-f]{24}(?:-\d+)?(?:\.(?:zip|php|tmp))?$/', $name)) {
+        if (in_array($name, $this->own, true) || strpos($name, '.wpclone-restore-') === 0 || preg_match('/^wpc-[0-9a-f]{24}(?:-\d+)?(?:\.(?:zip|php|tmp))?$/', $name)) {
             return true;
         }
         $about = @lstat($full);
@@ -1136,6 +1136,10 @@ final class Request
             Schema::answer(new Database($site), $answer, $budget, $asked);
         } elseif ($verb === 'rows') {
             Rows::answer(new Database($site), $answer, $budget, $asked);
+        } elseif ($verb === 'hash') {
+            Hash::answer($site, $answer, $budget, $asked);
+        } elseif ($verb === 'restore') {
+            Restore::answer($site, $state, $answer, $budget, $asked);
         } else {
             throw new Failure('BAD_REQUEST', 'unknown verb', 400);
         }
@@ -1166,6 +1170,12 @@ final class Request
         $asked = json_decode($body, true);
         if (!is_array($asked) || !isset($asked['verb'])) {
             throw new Failure('BAD_REQUEST', 'the request has no verb', 400);
+        }
+        if (isset($asked['digest'])) { // bytes that travel beside the signed question, which holds their hash
+            $asked['data'] = (string) base64_decode((string) ($envelope['data'] ?? ''), true);
+            if (!is_string($asked['digest']) || !hash_equals(hash('sha256', $asked['data']), $asked['digest'])) {
+                throw new Failure('BAD_SIGNATURE', 'the data is not what was signed', 401);
+            }
         }
         return [$asked, (int) $envelope['time'], $envelope['nonce']];
     }

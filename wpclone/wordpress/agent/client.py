@@ -16,7 +16,7 @@ from yarl import URL
 
 from wpclone.wordpress.agent import wire
 from wpclone.wordpress.agent.wire import Entry, Frame, Part, RowsFrame
-from wpclone.wordpress.errors import Reason, SiteError
+from wpclone.wordpress.errors import FencedOff, Reason, SiteError
 from wpclone.wordpress.session import SiteSession, same_host
 
 _FRAME_SECONDS = 90.0
@@ -42,6 +42,12 @@ _REASONS = {
     "DATABASE_DOWN": Reason.SOURCE_DATABASE_DOWN,
     "QUERY_FAILED": Reason.SOURCE_QUERY_FAILED,
     "CRASHED": Reason.SOURCE_BROKEN,
+    "NOT_WRITABLE": Reason.TARGET_NOT_WRITABLE,
+    "NO_SPACE": Reason.TARGET_TOO_SMALL,
+    "TARGET_REFUSED": Reason.TARGET_DATABASE_REFUSED,
+    "DAMAGED": Reason.STAGING_DAMAGED,
+    "CHANGING": Reason.TARGET_CHANGING,
+    "NO_RESTORE": Reason.NOTHING_TO_ROLL_BACK,
 }
 
 
@@ -231,13 +237,24 @@ class AgentClient:
             except SiteError as error:
                 await patience.after(error)
 
-    async def _ask(self, question: dict[str, object]) -> AsyncGenerator[Frame, None]:
+    async def order(self, question: dict[str, object], data: bytes | None = None) -> list[dict[str, object]]:
+        """Have something done that may be done twice: the J frames' objects, then the E frame's. A broken or busy answer is
+        asked for again."""
+        patience = _Patience(self._session)
+        while True:
+            try:
+                async with aclosing(self._ask(question, data)) as frames:
+                    return [frame.json() async for frame in frames if frame.kind in "JE"]
+            except SiteError as error:
+                await patience.after(error)
+
+    async def _ask(self, question: dict[str, object], data: bytes | None = None) -> AsyncGenerator[Frame, None]:
         """One request and its proved frames; the last is E. Follows one redirect within the host, adopts the site's clock
         once."""
         for attempt in range(3):
             nonce = self._session.chance.getrandbits(128).to_bytes(16, "big").hex()
             now = int(self._session.clock()) + self._clock_off
-            body = wire.request_body(question, key=self.address.key, name=self._url.name, time=now, nonce=nonce)
+            body = wire.request_body(question, key=self.address.key, name=self._url.name, time=now, nonce=nonce, data=data)
             async with self._session.request(
                 "POST", self._url, data=body, headers={"Content-Type": "application/json"}
             ) as response:
@@ -333,10 +350,12 @@ def _unproved(kind: bytes, payload: bytes) -> SiteError:
     return SiteError(Reason.SOURCE_DAMAGED_ANSWER)
 
 
-def _failure(frame: Frame) -> SiteError:
+def _failure(frame: Frame) -> SiteError | FencedOff:
     """What the agent says is wrong, in our words with its detail."""
     said = frame.json()
     code, detail = str(said.get("reason", "")), str(said.get("message", ""))
+    if code == "STALE":
+        return FencedOff(detail)
     reason = _REASONS.get(code, Reason.SOURCE_BROKEN)
     transient = {"REPLAYED": True, "BAD_REQUEST": False}.get(code)
     return SiteError(reason, transient=transient, retry_after=1.0 if code == "BUSY" else None, agent=code, detail=detail)

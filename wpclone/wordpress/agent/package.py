@@ -9,6 +9,8 @@ from importlib.resources import files
 
 _FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{6,58}[a-z0-9]")
 _KEY_BYTES = 16
+# The last line of agent.php. What writes at a target comes before it, so that one file is shipped.
+_START = b"Request::serve();\n"
 # Zip cannot hold a date before this, and a fixed one makes the same agent the same bytes.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -18,6 +20,9 @@ def agent_source(*, key: bytes, expires_at: int) -> bytes:
     if len(key) < _KEY_BYTES:
         raise ValueError("an agent's key has at least 16 bytes")
     source = files(__package__).joinpath("agent.php").read_bytes()
+    writing = files(__package__).joinpath("restore.php").read_bytes().partition(b"namespace WpcloneAgent;\n")[2]
+    head, start, _ = source.rpartition(_START)
+    source = head + writing.lstrip() + b"\n" + start
     return source.replace(b"@@WPCLONE_KEY@@", key.hex().encode()).replace(b"@@WPCLONE_EXPIRES@@", b"%d" % expires_at)
 
 

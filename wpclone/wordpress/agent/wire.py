@@ -3,7 +3,8 @@
 Request: POST, a JSON object of strings: `time` (epoch seconds), `nonce` (32 hex digits, never used twice), `body` (base64 of
 a JSON object with a `verb`) and `signature`, the hex HMAC-SHA256 of `POST`, the file's name, the SHA-256 of the body, time
 and nonce, joined by newlines. JSON and base64 because firewalls let both pass; the file's name instead of the path because
-proxies change paths.
+proxies change paths. What is written at a target travels as `data` (base64) beside the body, which then holds its SHA-256
+as `digest`.
 
 Answer: `MAGIC`, then frames: type (1 byte), length (4, big endian), payload, code (16). The code is the start of
 HMAC-SHA256(key, nonce + number of the frame (4) + type + SHA-256(payload)): an answer cannot be forged, replayed, reordered
@@ -59,15 +60,19 @@ class Frame:
         return value
 
 
-def request_body(body: Mapping[str, object], *, key: bytes, name: str, time: int, nonce: str) -> bytes:
-    """The signed request that asks `body` of the agent whose file is called `name`."""
+def request_body(
+    body: Mapping[str, object], *, key: bytes, name: str, time: int, nonce: str, data: bytes | None = None
+) -> bytes:
+    """The signed request that asks `body` of the agent whose file is called `name`; `data` travels beside it."""
+    if data is not None:
+        body = {**body, "digest": hashlib.sha256(data).hexdigest()}
     asked = json.dumps(body, separators=(",", ":")).encode()
     signed = "\n".join(["POST", name, hashlib.sha256(asked).hexdigest(), str(time), nonce])
     signature = hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()
-    return json.dumps(
-        {"time": str(time), "nonce": nonce, "body": base64.b64encode(asked).decode(), "signature": signature},
-        separators=(",", ":"),
-    ).encode()
+    envelope = {"time": str(time), "nonce": nonce, "body": base64.b64encode(asked).decode(), "signature": signature}
+    if data is not None:
+        envelope["data"] = base64.b64encode(data).decode()
+    return json.dumps(envelope, separators=(",", ":")).encode()
 
 
 def frame_code(key: bytes, nonce: str, sequence: int, kind: bytes, payload: bytes) -> bytes:
