@@ -14,7 +14,18 @@ from wpclone.core.store import migrations
 from wpclone.core.store.migrate import heads, migrate
 from wpclone.core.store.mysql import StoreMisconfigured
 
-TABLES = {"alembic_version", "claims", "clones", "customers", "job_steps", "jobs", "requests", "site_locks", "tokens"}
+TABLES = {
+    "alembic_version",
+    "claims",
+    "clones",
+    "customers",
+    "job_steps",
+    "jobs",
+    "kept_sets",
+    "requests",
+    "site_locks",
+    "tokens",
+}
 REVISIONS = sorted((Path(migrations.__file__).parent / "versions").glob("0*.py"))
 
 

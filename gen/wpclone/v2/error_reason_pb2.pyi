@@ -60,6 +60,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The call took longer than it may (DEADLINE_EXCEEDED)."""
     ERROR_REASON_SECRETS_UNREADABLE: _ErrorReason.ValueType  # 18
     """A secret cannot be read with this service's keys (INTERNAL)."""
+    ERROR_REASON_CLONE_IN_USE: _ErrorReason.ValueType  # 19
+    """A restore reads this clone, so it cannot be deleted now (FAILED_PRECONDITION)."""
+    ERROR_REASON_SITE_BUSY: _ErrorReason.ValueType  # 20
+    """Another job writes this site now (FAILED_PRECONDITION)."""
+    ERROR_REASON_NOTHING_KEPT: _ErrorReason.ValueType  # 21
+    """Nothing is kept of the site's content from before this restore (FAILED_PRECONDITION)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. `google.rpc.ErrorInfo.reason` is the name without `ERROR_REASON_`; its domain is wpclone.dev."""
@@ -102,4 +108,10 @@ ERROR_REASON_TIMED_OUT: ErrorReason.ValueType  # 17
 """The call took longer than it may (DEADLINE_EXCEEDED)."""
 ERROR_REASON_SECRETS_UNREADABLE: ErrorReason.ValueType  # 18
 """A secret cannot be read with this service's keys (INTERNAL)."""
+ERROR_REASON_CLONE_IN_USE: ErrorReason.ValueType  # 19
+"""A restore reads this clone, so it cannot be deleted now (FAILED_PRECONDITION)."""
+ERROR_REASON_SITE_BUSY: ErrorReason.ValueType  # 20
+"""Another job writes this site now (FAILED_PRECONDITION)."""
+ERROR_REASON_NOTHING_KEPT: ErrorReason.ValueType  # 21
+"""Nothing is kept of the site's content from before this restore (FAILED_PRECONDITION)."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

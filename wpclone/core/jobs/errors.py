@@ -96,6 +96,24 @@ class CloneNotReady(WrongState):
     reason = "CLONE_NOT_READY"
 
 
+class CloneInUse(WrongState):
+    """A restore reads this clone; wait until it ends, or cancel it."""
+
+    reason = "CLONE_IN_USE"
+
+
+class SiteBusy(WrongState):
+    """Another job writes this site now; wait until it ends."""
+
+    reason = "SITE_BUSY"
+
+
+class NothingKept(WrongState):
+    """Nothing is kept of the site's old content any more: the restore was rolled back or released, or never changed the site."""
+
+    reason = "NOTHING_KEPT"
+
+
 class JobFinished(WrongState):
     """The job is finished already."""
 

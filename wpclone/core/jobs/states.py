@@ -64,6 +64,15 @@ class CloneState(StrEnum):
     FAILED = "failed"
 
 
+class KeptState(StrEnum):
+    """Where the old content is that a restore put aside at its target."""
+
+    KEPT = "kept"
+    LEAVING = "leaving"
+    ROLLED_BACK = "rolled_back"
+    RELEASED = "released"
+
+
 class Priority(StrEnum):
     """Which of the three queues a job is rung in; workers poll them 8:3:1."""
 

@@ -27,12 +27,23 @@ class CloneChange:
 
 
 @dataclass(frozen=True)
+class KeptSet:
+    """The old content of a restore's target is kept that long, counted from the job's completion, for a rollback."""
+
+    keep_for: timedelta
+
+
+Change = CloneChange | KeptSet
+"""What the end of a job changes beside the job itself."""
+
+
+@dataclass(frozen=True)
 class Transition:
     """One guarded change of one job.
 
-    `sets` are columns of `jobs` by name; `step` is upserted into `job_steps`; `pause` becomes `next_run_at` relative to
-    the database's clock; `releases` ends the claim; `forbids_cancel` requires that nobody asked to cancel and no
-    verdict was written.
+    `sets` are columns of `jobs` by name; `step` is upserted into `job_steps`; `keeps` records what a restore put aside;
+    `pause` becomes `next_run_at` relative to the database's clock; `releases` ends the claim; `forbids_cancel` requires that
+    nobody asked to cancel and no verdict was written.
     """
 
     name: str
@@ -42,6 +53,7 @@ class Transition:
     sets: Mapping[str, Any] = field(default_factory=dict)
     step: Step | None = None
     clone: CloneChange | None = None
+    keeps: KeptSet | None = None
     pause: timedelta | None = None
     releases: bool = False
     forbids_cancel: bool = False
@@ -90,12 +102,12 @@ def condemned(claim: Claim, verdict: Verdict, error: JobError, step: Step | None
     return _working(claim, "condemned", sets, step)
 
 
-def completed(claim: Claim, *, result: Facts, status_message: str, clone: CloneChange | None) -> Transition:
+def completed(claim: Claim, *, result: Facts, status_message: str, clone: Change | None) -> Transition:
     """All steps are done and nobody asked to cancel."""
     sets = {"result": result, "progress": 100, "status_message": status_message, "error": None}
     return Transition(
-        "completed", claim.job.job_id, claim.fence, JobState.COMPLETED, sets=sets, clone=clone, releases=True,
-        forbids_cancel=True,
+        "completed", claim.job.job_id, claim.fence, JobState.COMPLETED, sets=sets, releases=True, forbids_cancel=True,
+        clone=clone if isinstance(clone, CloneChange) else None, keeps=clone if isinstance(clone, KeptSet) else None,
     )  # fmt: skip
 
 

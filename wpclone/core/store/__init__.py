@@ -25,7 +25,7 @@ from wpclone.core.jobs.job import (
     RequestKey,
     Ring,
 )
-from wpclone.core.jobs.states import CloneState, JobKind, JobState, Priority
+from wpclone.core.jobs.states import CloneState, JobKind, JobState, KeptState, Priority
 from wpclone.core.jobs.transitions import Transition
 
 LEASE = timedelta(seconds=15)
@@ -39,6 +39,9 @@ RING_AGAIN = timedelta(seconds=30)
 
 REQUESTS_KEPT = timedelta(days=7)
 """How long a request_id gives the same answer."""
+
+KEPT_AGAIN = timedelta(hours=1)
+"""How much longer the old content of a site is kept, at least, when a rollback or a release of it failed."""
 
 STEPS_MEASURED = 100
 """How many durations of a step `step_seconds` looks at."""
@@ -93,7 +96,30 @@ class JobStore(Protocol):
     async def begin_delete(self, new: NewJob, *, key: RequestKey | None = None) -> Job:
         """`ready|failed → deleting` of `new.clone_id` and its delete job, one transaction; creating: the clone job is asked
         to cancel and returned instead. A clone that is deleting gives its running delete job. Raises CloneNotFound
-        (also for `deleted` clones and other customers' when `new.customer_id` differs)."""
+        (also for `deleted` clones and other customers' when `new.customer_id` differs), CloneInUse while a restore reads it."""
+
+    async def begin_restore(self, new: NewJob, *, site_key: str, key: RequestKey | None = None) -> Job:
+        """Record a job that alone may write the site `site_key` until it ends. `new.clone_id`, if any, has to be ready; it does
+        not expire and is not deleted before the job ends.
+
+        Raises CloneNotFound (also for another customer's), CloneNotReady, SiteBusy, and what `accept` raises.
+        """
+
+    async def begin_leaving(
+        self, new: NewJob, *, of: str, becomes: KeptState, site_key: str, key: RequestKey | None = None
+    ) -> Job:
+        """`kept → leaving` of what the restore `of` put aside, and the job that takes it back (`becomes` ROLLED_BACK) or drops
+        it (RELEASED), one transaction. It becomes that when the job completes; when it does not, it is kept again, an hour at
+        least.
+
+        Raises NothingKept, SiteBusy, and what `accept` raises.
+        """
+
+    async def kept_state(self, job_id: str) -> KeptState | None:
+        """Where the old content is that this restore put aside; None when it put nothing aside."""
+
+    async def kept_due(self, *, most: int) -> list[Job]:
+        """Up to `most` restores whose old content has been kept long enough, the longest due first."""
 
     async def expire_due(self, make: NewJobFor, *, most: int) -> list[Job]:
         """Begin the deletion of up to `most` ready clones whose `expires_at` is past, one transaction each; not of those that an
@@ -122,6 +148,9 @@ class JobStore(Protocol):
 
         Jobs missing from the answer are lost.
         """
+
+    async def claims_of(self, worker: str) -> dict[str, int]:
+        """The jobs this worker holds as the store sees it, leases over or not: id → fence."""
 
     async def apply(self, transition: Transition) -> Job:
         """One guarded UPDATE, `revision + 1`, with step, clone and claim in the same transaction. Raises StaleClaim when the
@@ -169,7 +198,7 @@ class JobStore(Protocol):
 
     async def prune(self, *, older_than: timedelta, most: int) -> int:
         """Delete up to `most` terminal jobs older than that, and old requests; never jobs of a clone that still lives (only
-        `deleted` and `failed` ones do not) nor those that need attention. How many jobs."""
+        `deleted` and `failed` ones do not), of restores whose old content is kept, nor those that need attention. How many."""
 
     async def create_customer(self, customer_id: str, limits: Limits) -> Customer:
         """Make a customer, or return the one there is."""

@@ -14,11 +14,12 @@ from wpclone.core.store.memory.changes import Changes
 from wpclone.core.store.memory.clones import Clones
 from wpclone.core.store.memory.customers import Customers
 from wpclone.core.store.memory.reads import Reads
+from wpclone.core.store.memory.restores import Restores
 from wpclone.core.store.memory.rings import Rings
 from wpclone.core.store.memory.shelves import Shelves
 
 
-class MemoryStore(Accepting, Changes, Rings, Clones, Customers, Reads):
+class MemoryStore(Accepting, Restores, Changes, Rings, Clones, Customers, Reads):
     """A JobStore of dictionaries. No method awaits, so each is one step of the event loop and hence atomic."""
 
     def __init__(self, clock: Clock) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from wpclone.core.jobs.errors import CloneNotFound, JobFinished, JobNotFound, LimitReached, WrongState
+from wpclone.core.jobs.errors import CloneInUse, CloneNotFound, JobFinished, JobNotFound, LimitReached, WrongState
 from wpclone.core.jobs.job import Clone, Customer, Job, NewClone, NewJob, RequestKey
 from wpclone.core.jobs.states import CloneState, JobKind, JobState
 from wpclone.core.store import CANCELLED_EARLY, LIVE, NewJobFor
-from wpclone.core.store.memory.shelves import Kept, Part
+from wpclone.core.store.memory.shelves import Kept, Part, Shelves
 
 _MINUTE = timedelta(minutes=1)
 
@@ -22,7 +22,7 @@ class Accepting(Part):
         known = shelves.answered(key)
         if known is not None:
             return shelves.jobs[known].job
-        self._limit(shelves.customer(new.customer_id), new, clone, now)
+        check_limits(shelves, shelves.customer(new.customer_id), new, clone, now)
         if clone is not None:
             shelves.add_clone(clone, now)
         shelves.remember(key, new.job_id)
@@ -44,15 +44,13 @@ class Accepting(Part):
     async def expire_due(self, make: NewJobFor, *, most: int) -> list[Job]:
         """See JobStore.expire_due."""
         shelves, now = self._shelves, self._shelves.now()
-        held = {
-            kept.job.clone_id
-            for kept in shelves.jobs.values()
-            if kept.job.kind is JobKind.RESTORE and not kept.job.state.is_terminal
-        }
         over = [
             clone
             for clone in shelves.clones.values()
-            if clone.state is CloneState.READY and clone.expires_at and clone.expires_at <= now and clone.clone_id not in held
+            if clone.state is CloneState.READY
+            and clone.expires_at
+            and clone.expires_at <= now
+            and not shelves.is_read(clone.clone_id)
         ]
         over.sort(key=lambda clone: (clone.expires_at, clone.clone_id))
         return [self._deletion(clone, make(clone), now) for clone in over[:most]]
@@ -82,6 +80,7 @@ class Accepting(Part):
             kept.change(
                 now, state=JobState.CANCELLED, cancel_requested_at=now, completed_at=now, status_message=CANCELLED_EARLY
             )  # fmt: skip
+            self._shelves.unlock_sites(job.job_id, is_completed=False, now=now)
             self._shelves.change_clone(job.clone_id if job.kind is JobKind.CLONE else None, now, state=CloneState.FAILED)
             return
         kept.rung_until = now
@@ -96,28 +95,32 @@ class Accepting(Part):
         for kept in shelves.jobs.values():
             if kept.job.kind is JobKind.DELETE and kept.job.clone_id == clone.clone_id and not kept.job.state.is_terminal:
                 return kept.job
+        if shelves.is_read(clone.clone_id):
+            raise CloneInUse
         shelves.change_clone(clone.clone_id, now, state=CloneState.DELETING)
         return shelves.add_job(new, now)
 
-    def _limit(self, customer: Customer, new: NewJob, clone: NewClone | None, now: datetime) -> None:
-        limits = customer.limits
-        if limits.requests_per_minute is not None:
-            recent = sorted(
-                kept.job.created_at
-                for kept in self._shelves.jobs.values()
-                if kept.job.customer_id == customer.customer_id
-                and kept.job.kind is not JobKind.DELETE
-                and kept.job.created_at > now - _MINUTE
+
+def check_limits(shelves: Shelves, customer: Customer, new: NewJob, clone: NewClone | None, now: datetime) -> None:
+    """Raise LimitReached when this job, or its clone, is one too many."""
+    limits = customer.limits
+    if limits.requests_per_minute is not None:
+        recent = sorted(
+            kept.job.created_at
+            for kept in shelves.jobs.values()
+            if kept.job.customer_id == customer.customer_id
+            and kept.job.kind is not JobKind.DELETE
+            and kept.job.created_at > now - _MINUTE
+        )
+        if len(recent) >= limits.requests_per_minute:
+            frees = recent[-limits.requests_per_minute] + _MINUTE if limits.requests_per_minute > 0 else now + _MINUTE
+            raise LimitReached(
+                f"{limits.requests_per_minute} requests a minute are allowed.", retry_after=frees - now,
+                metadata={"limit": "requests_per_minute"},
+            )  # fmt: skip
+    if limits.live_clones is not None and clone is not None:
+        live = sum(c.customer_id == customer.customer_id and c.state in LIVE for c in shelves.clones.values())
+        if live >= limits.live_clones:
+            raise LimitReached(
+                f"{limits.live_clones} clones at a time are allowed.", retry_after=_MINUTE, metadata={"limit": "live_clones"}
             )
-            if len(recent) >= limits.requests_per_minute:
-                frees = recent[-limits.requests_per_minute] + _MINUTE if limits.requests_per_minute > 0 else now + _MINUTE
-                raise LimitReached(
-                    f"{limits.requests_per_minute} requests a minute are allowed.", retry_after=frees - now,
-                    metadata={"limit": "requests_per_minute"},
-                )  # fmt: skip
-        if limits.live_clones is not None and clone is not None:
-            live = sum(c.customer_id == customer.customer_id and c.state in LIVE for c in self._shelves.clones.values())
-            if live >= limits.live_clones:
-                raise LimitReached(
-                    f"{limits.live_clones} clones at a time are allowed.", retry_after=_MINUTE, metadata={"limit": "live_clones"}
-                )

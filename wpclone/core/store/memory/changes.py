@@ -11,7 +11,7 @@ from wpclone.core.jobs.states import JobKind, JobState
 from wpclone.core.jobs.transitions import Transition
 from wpclone.core.jobs.view import rfc3339
 from wpclone.core.store import LEASE, PRIORITY_RANK, clip
-from wpclone.core.store.memory.shelves import Kept, Lease, Part, with_step
+from wpclone.core.store.memory.shelves import Aside, Kept, Lease, Part, with_step
 
 
 class Changes(Part):
@@ -45,6 +45,10 @@ class Changes(Part):
                 renewed.append(Renewal(job_id, fence, shelves.jobs[job_id].job.cancel_requested_at is not None))
         return renewed
 
+    async def claims_of(self, worker: str) -> dict[str, int]:
+        """See JobStore.claims_of."""
+        return {job_id: lease.fence for job_id, lease in self._shelves.leases.items() if lease.worker == worker}
+
     async def apply(self, transition: Transition) -> Job:
         """See JobStore.apply."""
         shelves, now = self._shelves, self._shelves.now()
@@ -69,11 +73,22 @@ class Changes(Part):
         if transition.clone is not None and transition.clone.starts_ttl and kept.job.clone_id in shelves.clones:
             expires = now + shelves.clones[kept.job.clone_id].ttl
             values["result"] = {**(values.get("result") or {}), "expires_at": rfc3339(expires)}
+        values |= self._put_aside(transition, values.get("result"), now)
+        if transition.target.is_terminal:
+            shelves.unlock_sites(kept.job.job_id, is_completed=transition.target is JobState.COMPLETED, now=now)
         self._change_clone(transition, kept.job.clone_id, now)
         kept.change(now, state=transition.target, **values)
         if transition.releases:
             self._release(kept, now)
         return kept.job
+
+    def _put_aside(self, transition: Transition, result: Any, now: datetime) -> dict[str, Any]:
+        if transition.keeps is None:
+            return {}
+        until = now + transition.keeps.keep_for
+        for site_key in [key for key, holder in self._shelves.sites.items() if holder == transition.job_id]:
+            self._shelves.aside[transition.job_id] = Aside(site_key, now, until)
+        return {"result": {**(result or {}), "rollback_until": rfc3339(until)}}
 
     def _is_claimable(self, job: Job, now: datetime) -> bool:
         if job.state is JobState.PENDING:

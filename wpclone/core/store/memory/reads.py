@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from wpclone.core.jobs.job import Job
-from wpclone.core.jobs.states import JobKind, JobState, StepState
+from wpclone.core.jobs.states import JobKind, JobState, KeptState, StepState
 from wpclone.core.store import GONE, REQUESTS_KEPT, STEPS_MEASURED, Page
 from wpclone.core.store.memory.shelves import Part
 
@@ -81,12 +81,16 @@ class Reads(Part):
         for _, job_id in old[:most]:
             del shelves.jobs[job_id]
             shelves.clones.pop(job_id, None)
+            shelves.aside.pop(job_id, None)
             for key in [key for key, asked in shelves.requests.items() if asked.resource_id == job_id]:
                 del shelves.requests[key]
         return len(old[:most])
 
     def _may_go(self, job: Job, before: datetime) -> bool:
         if job.completed_at is None or job.completed_at >= before or job.needs_attention:
+            return False
+        aside = self._shelves.aside.get(job.job_id)
+        if aside is not None and aside.state in {KeptState.KEPT, KeptState.LEAVING}:
             return False
         clone = self._shelves.clones.get(job.clone_id or "")
         return clone is None or clone.state in GONE

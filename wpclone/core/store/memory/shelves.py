@@ -9,8 +9,8 @@ from typing import Any
 from wpclone.core.clock import Clock
 from wpclone.core.jobs.errors import CustomerNotFound, RequestIdReused
 from wpclone.core.jobs.job import Clone, Customer, Job, NewClone, NewJob, Principal, RequestKey, Step
-from wpclone.core.jobs.states import CloneState
-from wpclone.core.store import FIRST_RING, REQUESTS_KEPT
+from wpclone.core.jobs.states import CloneState, JobKind, KeptState
+from wpclone.core.store import FIRST_RING, KEPT_AGAIN, REQUESTS_KEPT
 
 
 @dataclass
@@ -37,6 +37,18 @@ class Lease:
 
 
 @dataclass
+class Aside:
+    """One row of `kept_sets`: what a restore put aside at its target."""
+
+    site_key: str
+    since: datetime
+    until: datetime
+    state: KeptState = KeptState.KEPT
+    becomes: KeptState | None = None
+    leaving_by: str | None = None
+
+
+@dataclass
 class Asked:
     """One row of `requests`: what the first request with this id got."""
 
@@ -54,6 +66,8 @@ class Shelves:
     jobs: dict[str, Kept] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
     clones: dict[str, Clone] = field(default_factory=dict)
+    sites: dict[str, str] = field(default_factory=dict)
+    aside: dict[str, Aside] = field(default_factory=dict)
     requests: dict[tuple[str, str, str], Asked] = field(default_factory=dict)
     customers: dict[str, Customer] = field(default_factory=dict)
     tokens: dict[bytes, Principal] = field(default_factory=dict)
@@ -104,6 +118,20 @@ class Shelves:
         """Set fields of a clone; nothing when there is none."""
         if clone_id is not None and clone_id in self.clones:
             self.clones[clone_id] = replace(self.clones[clone_id], updated_at=now, **values)
+
+    def unlock_sites(self, job_id: str, *, is_completed: bool, now: datetime) -> None:
+        """This job ended: it writes no site any more, and what it was to take back or drop is gone, or kept again."""
+        for site_key in [site_key for site_key, holder in self.sites.items() if holder == job_id]:
+            del self.sites[site_key]
+        for aside in self.aside.values():
+            if aside.leaving_by == job_id and aside.state is KeptState.LEAVING and aside.becomes is not None:
+                aside.state = aside.becomes if is_completed else KeptState.KEPT
+                aside.until = aside.until if is_completed else max(aside.until, now + KEPT_AGAIN)
+
+    def is_read(self, clone_id: str) -> bool:
+        """Whether an unfinished restore reads this clone."""
+        restores = (kept.job for kept in self.jobs.values() if kept.job.kind is JobKind.RESTORE)
+        return any(job.clone_id == clone_id and not job.state.is_terminal for job in restores)
 
     def lease_is_over(self, job_id: str, now: datetime) -> bool:
         """Whether nobody holds the job now."""

@@ -19,6 +19,7 @@ from wpclone.core.store.mysql.customers import Customers
 from wpclone.core.store.mysql.database import Database, StoreRefused
 from wpclone.core.store.mysql.deletions import Deletions
 from wpclone.core.store.mysql.reads import Reads
+from wpclone.core.store.mysql.restores import Restores
 from wpclone.core.store.mysql.rings import Rings
 
 
@@ -28,7 +29,7 @@ class StoreMisconfigured(WpcloneError):
     reason = "STORE_MISCONFIGURED"
 
 
-class MysqlStore(Accepting, Deletions, Changes, Rings, Clones, Customers, Reads):
+class MysqlStore(Accepting, Restores, Deletions, Changes, Rings, Clones, Customers, Reads):
     """A JobStore on MySQL; `open` makes one."""
 
     @classmethod

@@ -48,7 +48,7 @@ class Accepting(Part):
             known = await answered(session, key)
             if known is not None:
                 return await job_in(session, known)
-            await _check_limits(session, new, clone)
+            await check_limits(session, new, clone)
             job = await _insert(session, new, key, clone, limited=True)
             if job is None:
                 raise CustomerNotFound
@@ -92,7 +92,7 @@ async def _first(session: Session, new: NewJob, key: RequestKey | None) -> Job |
     return job
 
 
-async def _check_limits(session: Session, new: NewJob, clone: NewClone | None) -> Customer:
+async def check_limits(session: Session, new: NewJob, clone: NewClone | None) -> Customer:
     """Lock the customer, so that two requests cannot both be the last one allowed."""
     (found,) = await session.run(_LOCK_CUSTOMER, customer_id=new.customer_id)
     if not found.rows:

@@ -12,9 +12,10 @@ import structlog
 
 from wpclone.core.jobs.errors import StaleClaim, StoreUnavailable
 from wpclone.core.jobs.job import Claim, Job, Renewal
+from wpclone.core.jobs.states import JobState
 from wpclone.core.jobs.transitions import CloneChange, Transition
 from wpclone.core.jobs.view import error_view, rfc3339
-from wpclone.core.store import LEASE
+from wpclone.core.store import KEPT_AGAIN, LEASE
 from wpclone.core.store.mysql.database import Result, Session
 from wpclone.core.store.mysql.part import Part
 from wpclone.core.store.mysql.rows import JOB_THEN_STEPS, NOW, locked_job_from, message, naive, step_values, to_json
@@ -50,8 +51,15 @@ _KEEP_STEP = f"""INSERT INTO job_steps (job_id, name, position, state, attempts,
   ON DUPLICATE KEY UPDATE position = %(position)s, state = %(step_state)s, attempts = %(attempts)s,
     finished_at = IF(%(finishes)s, {NOW}, NULL), last_error = COALESCE(%(step_error)s, last_error),
     facts = COALESCE(%(step_facts)s, facts)"""
+_HELD = "SELECT job_id, fence FROM claims WHERE worker = %(worker)s"
 _RELEASE = "DELETE FROM claims WHERE job_id = %(job_id)s"
-_UNLOCK_SITES = "DELETE FROM site_locks WHERE job_id = %(job_id)s"
+UNLOCK_SITES = "DELETE FROM site_locks WHERE job_id = %(job_id)s"
+KEEP_AGAIN = f"""UPDATE kept_sets SET state = 'kept', kept_until = GREATEST(kept_until, {NOW} + INTERVAL %(kept_again)s SECOND)
+  WHERE leaving_by = %(job_id)s AND state = 'leaving'"""
+_LEFT = "UPDATE kept_sets SET state = becomes WHERE leaving_by = %(job_id)s AND state = 'leaving'"
+_PUT_ASIDE = """INSERT INTO kept_sets (job_id, site_key, state, since, kept_until)
+  SELECT job_id, site_key, 'kept', %(kept_since)s, %(kept_until)s FROM site_locks WHERE job_id = %(job_id)s"""
+_KEPT_UNTIL = f"SELECT {NOW}, {NOW} + INTERVAL %(keep_for)s SECOND"
 _CAP = "SELECT c.customer_id, c.running_jobs FROM jobs j JOIN customers c USING (customer_id) WHERE j.job_id = %(job_id)s"
 _EXPIRES = f"""SELECT {NOW} AS ready_at, {NOW} + INTERVAL c.ttl_seconds SECOND AS expires_at
   FROM jobs j JOIN clones c ON c.clone_id = j.clone_id WHERE j.job_id = %(job_id)s"""
@@ -97,6 +105,11 @@ class Changes(Part):
             return []
         _, found = await self._db.read(RENEW, RENEWED, **renewal_values(worker, fences))
         return renewals_from(found.rows, fences)
+
+    async def claims_of(self, worker: str) -> dict[str, int]:
+        """See JobStore.claims_of."""
+        (found,) = await self._db.read(_HELD, worker=worker)
+        return {job_id: int(fence) for job_id, fence in found.rows}
 
     async def apply(self, transition: Transition) -> Job:
         """See JobStore.apply."""
@@ -151,6 +164,10 @@ async def _apply(session: Session, transition: Transition) -> tuple[Job, str | N
         if times.rows:
             values["ready_at"], values["expires_at"] = times.rows[0]
             result = {**(result or {}), "expires_at": rfc3339(values["expires_at"].replace(tzinfo=UTC))}
+    if transition.keeps is not None:
+        (times,) = await session.run(_KEPT_UNTIL, keep_for=transition.keeps.keep_for.total_seconds())
+        values["kept_since"], values["kept_until"] = times.rows[0]
+        result = {**(result or {}), "rollback_until": rfc3339(values["kept_until"].replace(tzinfo=UTC))}
     sets = dict(transition.sets) | ({"result": result} if result is not None else {})
     statements = [_update(transition, sets, values)]
     if transition.step is not None:
@@ -160,8 +177,11 @@ async def _apply(session: Session, transition: Transition) -> tuple[Job, str | N
         statements.append(_clone_update(change, values))
     if transition.releases:
         statements.append(_RELEASE)
+    if transition.keeps is not None:
+        statements.append(_PUT_ASIDE)
     if transition.target.is_terminal:
-        statements.append(_UNLOCK_SITES)
+        statements += [_LEFT if transition.target is JobState.COMPLETED else KEEP_AGAIN, UNLOCK_SITES]
+        values["kept_again"] = KEPT_AGAIN.total_seconds()
     changed, *_, cap, job, steps = await session.run(*statements, _CAP, *JOB_THEN_STEPS, **values)
     if not changed.matched:
         raise await _stale(session, transition)

@@ -26,6 +26,18 @@ T = TypeVar("T")
 
 _driver: Any = aiomysql  # untyped
 
+
+class _Connection(_driver.Connection):  # type: ignore[misc]
+    """The driver's connection, whose farewell does not complain when the peer has gone already."""
+
+    async def ensure_closed(self) -> None:
+        """Say goodbye if that is still possible, and close."""
+        try:
+            await super().ensure_closed()
+        except (OSError, RuntimeError):  # uvloop raises RuntimeError for a transport that was closed under it
+            self.close()
+
+
 SESSION = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "SET SESSION innodb_lock_wait_timeout = 2, time_zone = '+00:00', wait_timeout = 60, "
@@ -220,7 +232,7 @@ class Database:
                     raise
 
     async def _connect(self) -> Any:
-        connection = _driver.Connection(**self._arguments)
+        connection = _Connection(**self._arguments)
         try:
             await connection.ping()  # this connects; aiomysql.connect() would leave its socket open when cancelled
             cursor = await connection.cursor()

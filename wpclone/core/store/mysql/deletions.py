@@ -7,10 +7,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from wpclone.core.jobs.errors import CloneNotFound, CustomerNotFound, JobFinished, JobNotFound, StoreUnavailable, WrongState
+from wpclone.core.jobs.errors import (
+    CloneInUse,
+    CloneNotFound,
+    CustomerNotFound,
+    JobFinished,
+    JobNotFound,
+    StoreUnavailable,
+    WrongState,
+)
 from wpclone.core.jobs.job import Clone, Job, NewJob, RequestKey
 from wpclone.core.jobs.states import CloneState, JobKind, JobState
-from wpclone.core.store import CANCELLED_EARLY, FIRST_RING, NewJobFor
+from wpclone.core.store import CANCELLED_EARLY, FIRST_RING, KEPT_AGAIN, NewJobFor
+from wpclone.core.store.mysql.changes import KEEP_AGAIN, UNLOCK_SITES
 from wpclone.core.store.mysql.database import Duplicate, Session
 from wpclone.core.store.mysql.part import Part, job_in, job_of
 from wpclone.core.store.mysql.requests import answered, keep
@@ -28,13 +37,15 @@ _NOTE_CANCEL = f"""UPDATE jobs SET revision = revision + 1, cancel_requested_at 
 _CLONE = f"SELECT {CLONE_COLUMNS} FROM clones c WHERE c.clone_id = %(clone_id)s"
 _DELETING = """SELECT job_id FROM jobs WHERE clone_id = %(clone_id)s AND kind = 'delete' AND status IN ('pending', 'running')
   ORDER BY created_at LIMIT 1"""
-_BEGIN = f"""UPDATE clones SET state = 'deleting', updated_at = {NOW}
-  WHERE clone_id = %(clone_id)s AND state = %(state)s AND updated_at = %(updated_at)s"""
-_EXPIRED = f"""SELECT {CLONE_COLUMNS} FROM clones c WHERE c.state = 'ready' AND c.expires_at <= {NOW} AND NOT EXISTS (
-    SELECT 1 FROM jobs r WHERE r.clone_id = c.clone_id AND r.kind = 'restore' AND r.status IN ('pending', 'running'))
+_READ_BY = """SELECT 1 FROM jobs r WHERE r.clone_id = c.clone_id AND r.kind = 'restore' AND r.status IN ('pending', 'running')"""
+_IS_READ = f"SELECT 1 FROM clones c WHERE c.clone_id = %(clone_id)s AND EXISTS ({_READ_BY})"
+# Judged again where the row is locked: a restore that begins locks the clone's row until its job is there.
+_BEGIN = f"""UPDATE clones c SET c.state = 'deleting', c.updated_at = {NOW}
+  WHERE c.clone_id = %(clone_id)s AND c.state = %(state)s AND c.updated_at = %(updated_at)s AND NOT EXISTS ({_READ_BY})"""
+_EXPIRED = f"""SELECT {CLONE_COLUMNS} FROM clones c WHERE c.state = 'ready' AND c.expires_at <= {NOW} AND NOT EXISTS ({_READ_BY})
   ORDER BY c.expires_at, c.clone_id LIMIT %(most)s"""
-_EXPIRE = f"""UPDATE clones SET state = 'deleting', updated_at = {NOW}
-  WHERE clone_id = %(clone_id)s AND state = 'ready' AND expires_at <= {NOW}"""
+_EXPIRE = f"""UPDATE clones c SET c.state = 'deleting', c.updated_at = {NOW}
+  WHERE c.clone_id = %(clone_id)s AND c.state = 'ready' AND c.expires_at <= {NOW} AND NOT EXISTS ({_READ_BY})"""
 
 
 class Deletions(Part):
@@ -114,16 +125,17 @@ async def _cancel(session: Session, job: Job) -> Job:
     """Cancel a locked job, at once or by asking its worker."""
     if job.state.is_terminal or job.cancel_requested_at is not None:
         return job
-    early = [_CANCEL_EARLY, _FAIL_CLONE] if job.kind is JobKind.CLONE else [_CANCEL_EARLY]
+    early = [_CANCEL_EARLY, _FAIL_CLONE] if job.kind is JobKind.CLONE else [_CANCEL_EARLY, KEEP_AGAIN, UNLOCK_SITES]
     statements = early if job.fence == 0 else [_NOTE_CANCEL]
     values: dict[str, Any] = {"job_id": job.job_id, "clone_id": job.clone_id, "message": CANCELLED_EARLY}
+    values["kept_again"] = KEPT_AGAIN.total_seconds()
     results = await session.run(*statements, JOB_WITH_STEPS, **values)
     return job_of(results[-1])
 
 
 async def _deletion(session: Session, new: NewJob) -> Job | None:
     """The job that deletes the clone or undoes its making; None when the clone changed meanwhile."""
-    found, deleting = await session.run(_CLONE, _DELETING, clone_id=new.clone_id)
+    found, deleting, read_by = await session.run(_CLONE, _DELETING, _IS_READ, clone_id=new.clone_id)
     clone = clone_from(found.rows[0]) if found.rows else None
     if clone is None or clone.customer_id != new.customer_id or clone.state is CloneState.DELETED:
         raise CloneNotFound
@@ -133,6 +145,8 @@ async def _deletion(session: Session, new: NewJob) -> Job | None:
             return await _cancel(session, making)
     if clone.state is CloneState.DELETING and deleting.rows:
         return await job_in(session, deleting.rows[0][0])
+    if read_by.rows:
+        raise CloneInUse
     was: dict[str, Any] = {"clone_id": clone.clone_id, "state": clone.state.value, "updated_at": naive(clone.updated_at)}
     (moved,) = await session.run(_BEGIN, **was)
     return await _insert(session, new) if moved.matched else None

@@ -34,12 +34,14 @@ _STEP_TIMES = """SELECT name, took FROM (
 _OLD = f"""SELECT j.job_id FROM jobs j LEFT JOIN clones c ON c.clone_id = j.clone_id
   WHERE j.status IN ('completed', 'failed', 'cancelled') AND j.completed_at < {NOW} - INTERVAL %(age)s SECOND
     AND j.needs_attention = 0 AND (c.clone_id IS NULL OR c.state IN ('deleted', 'failed'))
+    AND NOT EXISTS (SELECT 1 FROM kept_sets k WHERE k.job_id = j.job_id AND k.state IN ('kept', 'leaving'))
   ORDER BY j.completed_at, j.job_id LIMIT %(most)s"""
 _OLD_REQUESTS = f"DELETE FROM requests WHERE created_at <= {NOW} - INTERVAL %(kept)s SECOND LIMIT %(most)s"
 _REMOVE = (
     "DELETE FROM job_steps WHERE job_id IN %(job_ids)s",
     "DELETE FROM requests WHERE resource_id IN %(job_ids)s",
     "DELETE FROM clones WHERE clone_id IN %(job_ids)s",
+    "DELETE FROM kept_sets WHERE job_id IN %(job_ids)s",
     "DELETE FROM jobs WHERE job_id IN %(job_ids)s",
 )
 
