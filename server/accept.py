@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
+from server.retry import again
 from server.ringer import Ringer
 from server.translate import CloneAsk, ExtendAsk
 from wpclone.core.ids import Randomness, new_job_id
+from wpclone.core.jobs.errors import CloneNotFound, JobNotRetryable
 from wpclone.core.jobs.job import Clone, Job, NewClone, NewJob, RequestKey
 from wpclone.core.jobs.states import JobKind
 from wpclone.core.secrets import KeyRing
@@ -37,9 +39,7 @@ class Accept:
         """A clone job and its clone. Raises RequestIdReused, LimitReached, CustomerNotFound, StoreUnavailable."""
         clone_id = new_job_id(JobKind.CLONE, self.randomness)
         key = self._key(customer_id, "CreateClone", ask.request_id, _meaning(ask))
-        job = await self.store.accept(
-            self._clone_job(ask, customer_id, clone_id), key=key, clone=self._clone(ask, customer_id, clone_id)
-        )
+        job = await self._accept_clone(self._clone_job(ask, customer_id, clone_id), key)
         self.ringer.publish(job)
         return job
 
@@ -67,6 +67,18 @@ class Accept:
         self.ringer.publish(cancelled)
         return cancelled
 
+    async def retry(self, old: Job, request_id: str) -> Job:
+        """A new job that does a failed or cancelled one again. Raises JobNotRetryable, SecretsUnreadable, RequestIdReused,
+        LimitReached, StoreUnavailable."""
+        key = self._key(old.customer_id, "RetryJob", request_id, {"job_id": old.job_id})
+        new = again(old, self.keys, self.randomness, version=DEFINITION_VERSION)
+        if new.kind is JobKind.DELETE:
+            job = await self._delete_again(new, key)
+        else:
+            job = await self._accept_clone(new, key)
+        self.ringer.publish(job)
+        return job
+
     async def extend(self, clone: Clone, ask: ExtendAsk) -> Clone:
         """The clone with its later end. Raises CloneNotReady, CloneNotFound, RequestIdReused, StoreUnavailable."""
         meaning = {"clone_id": ask.clone_id, "expires_at": ask.expires_at.isoformat()}
@@ -91,15 +103,23 @@ class Accept:
             clone_id=clone_id,
         )
 
-    def _clone(self, ask: CloneAsk, customer_id: str, clone_id: str) -> NewClone:
-        return NewClone(
-            clone_id=clone_id,
-            customer_id=customer_id,
+    async def _accept_clone(self, new: NewJob, key: RequestKey | None) -> Job:
+        """The clone job, and the clone it is to make."""
+        clone = NewClone(
+            clone_id=new.job_id,
+            customer_id=new.customer_id,
             runtime=self.runtime,
-            source_url=ask.source.url,
-            ttl=timedelta(minutes=ask.ttl_minutes),
-            guard_key=self.keys.encrypt(self.randomness(32), clone_id),
+            source_url=new.request["source_url"],
+            ttl=timedelta(minutes=new.request["ttl_minutes"]),
+            guard_key=self.keys.encrypt(self.randomness(32), new.job_id),
         )
+        return await self.store.accept(new, key=key, clone=clone)
+
+    async def _delete_again(self, new: NewJob, key: RequestKey | None) -> Job:
+        try:
+            return await self.store.begin_delete(new, key=key)
+        except CloneNotFound as error:
+            raise JobNotRetryable("The clone has gone already.", metadata={"type": new.kind.value}) from error
 
     def _key(self, customer_id: str, method: str, request_id: str, meaning: dict[str, Any]) -> RequestKey | None:
         """None without a request id. The hash is of what the request means, so both spellings of a source are one body."""

@@ -130,6 +130,13 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
         job = await self._on.accept.cancel(await self._job(who, job_id), request_id)
         return self._on.showing.job(job)
 
+    async def RetryJob(self, request: clone_service_pb2.RetryJobRequest, context: Context) -> job_pb2.Job:
+        """See the proto."""
+        who = await self._who(context)
+        job_id, request_id = translate.job_and_request_id(request)
+        job = await self._on.accept.retry(await self._job(who, job_id), request_id)
+        return await created(self._on.showing.job(job), context)
+
     async def _who(self, context: Context) -> Principal:
         return await self._on.auth.who(context.invocation_metadata())
 

@@ -132,7 +132,9 @@ def clone_and_request_id(request: clone_service_pb2.DeleteCloneRequest) -> tuple
     return ids
 
 
-def job_and_request_id(request: clone_service_pb2.CancelJobRequest) -> tuple[str, str]:
+def job_and_request_id(
+    request: clone_service_pb2.CancelJobRequest | clone_service_pb2.RetryJobRequest,
+) -> tuple[str, str]:
     """Which job, and the request id. Raises InvalidRequest."""
     wrong = Violations()
     ids = _job_id(wrong, request.job_id), _request_id(wrong, request.request_id)

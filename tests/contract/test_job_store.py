@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -444,7 +445,10 @@ async def test_a_failed_deletion_may_be_asked_for_again(bench: StoreBench) -> No
     claim = await claimed(bench.store, job.job_id)
     await bench.store.apply(transitions.condemned(claim, Verdict.FAIL, ERROR, None, status_message=""))
     await bench.store.apply(transitions.failed(claim, clone=None, needs_attention=True, status_message=""))
-    assert (await bench.store.begin_delete(deletion(9))).job_id == job_id(9, JobKind.DELETE)
+    again = await bench.store.begin_delete(replace(deletion(9), retry_of=job.job_id))
+    assert (again.job_id, again.retry_of) == (job_id(9, JobKind.DELETE), job.job_id)
+    retry = await bench.store.accept(replace(new_job(2), retry_of=job_id(1)), clone=new_clone(2))
+    assert (await bench.store.get_jobs([again.job_id, retry.job_id])) == {again.job_id: again, retry.job_id: retry}
 
 
 async def test_another_customers_clone_is_not_there_to_delete(bench: StoreBench) -> None:

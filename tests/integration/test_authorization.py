@@ -34,6 +34,7 @@ MATRIX = {
     "WaitJob": (OK, OK, MISSING),
     "WatchJob": (OK, OK, MISSING),
     "CancelJob": (OK, OK, MISSING),
+    "RetryJob": (NOT_READY, NOT_READY, MISSING),
 }
 CALLERS = [CUSTOMER, OPERATOR, OTHER, "wpc_not-a-token", None]
 CASES = [

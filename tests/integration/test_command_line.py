@@ -17,7 +17,7 @@ import grpc
 import pytest
 
 from tests.support.places import free_port
-from tests.support.scripted_service import JOB_ID, PASSWORD, ScriptedService, hangs, job, refusal, says, serving, then
+from tests.support.scripted_service import JOB_ID, PASSWORD, RETRY_ID, ScriptedService, hangs, job, refusal, says, serving, then
 from wpclone.cli.exits import Exit
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +119,7 @@ async def test_a_cancelled_job_ends_with_3(service: ScriptedService, shell: Shel
         (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED", Exit.ACCESS),
         (grpc.StatusCode.NOT_FOUND, "CLONE_NOT_FOUND", Exit.NOT_FOUND),
         (grpc.StatusCode.FAILED_PRECONDITION, "CLONE_NOT_READY", Exit.WRONG_STATE),
+        (grpc.StatusCode.FAILED_PRECONDITION, "JOB_NOT_RETRYABLE", Exit.WRONG_STATE),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED", Exit.LIMIT),
         (grpc.StatusCode.INTERNAL, "INTERNAL", Exit.INTERNAL),
     ],
@@ -239,6 +240,16 @@ async def test_cancelling_may_be_followed_and_being_cancelled_is_success(service
     assert json.loads(asked.out)["status"] == "running"
     service.jobs[JOB_ID] = job(8, "cancelled")
     assert (await shell.run("job", "cancel", JOB_ID, "--watch")).code == Exit.OK
+
+
+async def test_a_retry_follows_the_new_job(service: ScriptedService, shell: Shell) -> None:
+    service.jobs[RETRY_ID] = job(9, "completed", job_id=RETRY_ID)
+    followed = await shell.run("job", "retry", JOB_ID, "--watch", "-o", "json")
+    assert (followed.code, json.loads(followed.out)["job_id"]) == (Exit.OK, RETRY_ID)
+    assert [watch.job_id for watch in service.watches] == [RETRY_ID]
+    asked = await shell.run("job", "retry", JOB_ID, "--no-watch", "-o", "json")
+    assert (asked.code, json.loads(asked.out)["retry_of"]) == (Exit.OK, JOB_ID)
+    assert f"wpclone job watch {RETRY_ID}" in asked.err
 
 
 @pytest.mark.parametrize(

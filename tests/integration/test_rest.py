@@ -101,7 +101,7 @@ async def test_a_completed_job_has_its_result(rest: Rest) -> None:
     }  # fmt: skip
 
 
-async def test_a_failed_job_says_why(rest: Rest) -> None:
+async def failed(rest: Rest) -> str:
     job_id = await created(rest)
     claim = await rest.edge.claim(job_id)
     error = JobError("The source does not answer.", "SOURCE_UNREACHABLE", "preflight", {"host": "example.com"})
@@ -109,6 +109,11 @@ async def test_a_failed_job_says_why(rest: Rest) -> None:
     await rest.edge.apply(transitions.condemned(claim, Verdict.FAIL, error, step, status_message="Undoing"))
     change = CloneChange(CloneState.FAILED)
     await rest.edge.apply(transitions.failed(claim, clone=change, needs_attention=False, status_message="Failed"))
+    return job_id
+
+
+async def test_a_failed_job_says_why(rest: Rest) -> None:
+    job_id = await failed(rest)
     body = golden((await rest.call("GET", f"/api/v2/jobs/{job_id}")).body, job_id)
     detail = {
         "reason": "SOURCE_UNREACHABLE", "domain": "wpclone.dev", "step": "preflight", "metadata": {"host": "example.com"},
@@ -121,6 +126,22 @@ async def test_a_failed_job_says_why(rest: Rest) -> None:
             "finished_at": TIME, "error": "The source does not answer.", "error_detail": detail,
         }
     ]  # fmt: skip
+
+
+async def test_a_failed_job_is_asked_for_again(rest: Rest) -> None:
+    old = await failed(rest)
+    answer = await rest.call("POST", f"/api/v2/jobs/{old}/retry", json={"request_id": "again-1"})
+    new = answer.body["job_id"]
+    assert (answer.status, answer.headers["location"]) == (202, f"/api/v2/jobs/{new}")
+    assert golden(answer.body, new) == {
+        "job_id": "<id>", "type": "clone", "status": "pending", "progress": 0, "status_message": "",
+        "status_url": "/api/v2/jobs/<id>", "created_at": TIME, "updated_at": TIME, "kind": "JOB_KIND_CLONE",
+        "state": "JOB_STATE_PENDING", "steps": [], "attempt": 0, "revision": 1, "needs_attention": False,
+        "customer_id": CUSTOMER, "clone_id": "<id>", "retry_of": old,
+    }  # fmt: skip
+    assert (await rest.call("POST", f"/api/v2/jobs/{old}/retry", json={"request_id": "again-1"})).body["job_id"] == new
+    refused = await rest.call("POST", f"/api/v2/jobs/{new}/retry", json={})
+    assert (refused.status, refused.reason) == (400, "JOB_NOT_RETRYABLE")
 
 
 async def test_a_clone_is_shown(rest: Rest) -> None:
@@ -320,6 +341,7 @@ async def test_routes_are_the_golden_ones() -> None:
         "WaitJob": "GET /api/v2/jobs/{job_id}/wait",
         "WatchJob": "GET /api/v2/jobs/{job_id}/watch",
         "CancelJob": "POST /api/v2/jobs/{job_id}/cancel *",
+        "RetryJob": "POST /api/v2/jobs/{job_id}/retry *",
     }
 
 

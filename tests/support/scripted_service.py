@@ -18,6 +18,7 @@ from wpclone.v2 import clone_service_pb2 as messages
 from wpclone.v2.clone_service_pb2_grpc import CloneServiceServicer, add_CloneServiceServicer_to_server
 
 JOB_ID = "clone-0123456789ab"
+RETRY_ID = "clone-ba9876543210"
 PASSWORD = "made-up-password"
 Context = grpc.aio.ServicerContext
 Behaviour = Callable[[messages.WatchJobRequest, Context], AsyncIterator[messages.WatchJobResponse]]
@@ -163,6 +164,12 @@ class ScriptedService(CloneServiceServicer):
     async def CancelJob(self, request: messages.CancelJobRequest, context: Context) -> job_pb2.Job:
         await self._note(request, context)
         return job(5, "running", job_id=request.job_id)
+
+    async def RetryJob(self, request: messages.RetryJobRequest, context: Context) -> job_pb2.Job:
+        await self._note(request, context)
+        made = job(1, "pending", job_id=RETRY_ID)
+        made.retry_of = request.job_id
+        return made
 
     async def WatchJob(self, request: messages.WatchJobRequest, context: Context) -> AsyncIterator[messages.WatchJobResponse]:
         await self._note(request, context)

@@ -9,7 +9,7 @@ import typer
 
 from wpclone.cli.options import Format, JobId, Limit, Output, Progress, Server, Show, Token, Watch, span
 
-app = typer.Typer(no_args_is_help=True, help="See, follow and cancel jobs.")
+app = typer.Typer(no_args_is_help=True, help="See, follow, cancel and retry jobs.")
 
 
 @app.command()
@@ -83,3 +83,19 @@ def cancel(
     from wpclone.cli.session import Terms
 
     jobs.cancel(Terms(server, token, output, progress), job_id, follow=follow)
+
+
+@app.command()
+def retry(
+    job_id: JobId,
+    follow: Watch = True,
+    server: Server = None,
+    token: Token = None,
+    output: Output = Format.TABLE,
+    progress: Show = Progress.AUTO,
+) -> None:
+    """Ask for a failed or cancelled job again. Ctrl-C lets go; the new job goes on."""
+    from wpclone.cli import jobs
+    from wpclone.cli.session import Terms
+
+    jobs.retry(Terms(server, token, output, progress), job_id, follow=follow)

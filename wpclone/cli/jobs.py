@@ -73,6 +73,19 @@ def cancel(terms: Terms, job_id: str, *, follow: bool) -> None:
     run(terms, work)
 
 
+def retry(terms: Terms, job_id: str, *, follow: bool) -> None:
+    """Ask for a failed or cancelled job again, and follow the new one if asked to."""
+
+    async def work(client: CloneClient) -> Exit:
+        job = await client.retry_job(job_id)
+        if follow:
+            return await watched(client, terms, job.job_id)
+        print_accepted(job, terms)
+        return Exit.OK
+
+    run(terms, work)
+
+
 async def watched(client: CloneClient, terms: Terms, job_id: str, *, after_revision: int = 0) -> Exit:
     """Follow a job and print it: with jsonl each revision as it comes, else the final one. The exit code is the job's."""
     with following(client, terms) as follower:

@@ -148,6 +148,11 @@ class CloneClient:
         request = messages.CancelJobRequest(request_id=self._make_id(), job_id=job_id)
         return await self._calls.unary(lambda line: line.stub.CancelJob, request)
 
+    async def retry_job(self, job_id: str) -> job_pb2.Job:
+        """Ask for a failed or cancelled job again; the answer is the new job."""
+        request = messages.RetryJobRequest(request_id=self._make_id(), job_id=job_id)
+        return await self._calls.unary(lambda line: line.stub.RetryJob, request)
+
     def watch(self, job_id: str, *, after_revision: int = 0, on_lost: OnLost | None = None) -> AsyncGenerator[job_pb2.Job, None]:
         """The job at each revision newer than `after_revision`, none twice, the final one last.
 

@@ -96,6 +96,11 @@ class CloneServiceStub:
                 request_serializer=wpclone_dot_v2_dot_clone__service__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=wpclone_dot_v2_dot_job__pb2.Job.FromString,
                 _registered_method=True)
+        self.RetryJob = channel.unary_unary(
+                '/wpclone.v2.CloneService/RetryJob',
+                request_serializer=wpclone_dot_v2_dot_clone__service__pb2.RetryJobRequest.SerializeToString,
+                response_deserializer=wpclone_dot_v2_dot_job__pb2.Job.FromString,
+                _registered_method=True)
 
 
 class CloneServiceServicer:
@@ -187,6 +192,14 @@ class CloneServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryJob(self, request, context):
+        """Asks for a failed or cancelled job again: answers with a new job whose `retry_of` is the old one, with its request and its
+        source's credentials; everything else is new, a clone's id and password too. The old job stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CloneServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -243,6 +256,11 @@ def add_CloneServiceServicer_to_server(servicer, server):
             'CancelJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelJob,
                     request_deserializer=wpclone_dot_v2_dot_clone__service__pb2.CancelJobRequest.FromString,
+                    response_serializer=wpclone_dot_v2_dot_job__pb2.Job.SerializeToString,
+            ),
+            'RetryJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryJob,
+                    request_deserializer=wpclone_dot_v2_dot_clone__service__pb2.RetryJobRequest.FromString,
                     response_serializer=wpclone_dot_v2_dot_job__pb2.Job.SerializeToString,
             ),
     }
@@ -547,6 +565,33 @@ class CloneService:
             target,
             '/wpclone.v2.CloneService/CancelJob',
             wpclone_dot_v2_dot_clone__service__pb2.CancelJobRequest.SerializeToString,
+            wpclone_dot_v2_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wpclone.v2.CloneService/RetryJob',
+            wpclone_dot_v2_dot_clone__service__pb2.RetryJobRequest.SerializeToString,
             wpclone_dot_v2_dot_job__pb2.Job.FromString,
             options,
             channel_credentials,

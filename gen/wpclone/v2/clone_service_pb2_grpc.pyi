@@ -52,6 +52,10 @@ class CloneServiceStub:
     """
     CancelJob: _aio.UnaryUnaryMultiCallable[_clone_service_pb2.CancelJobRequest, _job_pb2.Job]
     """Asks to cancel a job. One that never ran is cancelled at once; a running one is undone first: watch it."""
+    RetryJob: _aio.UnaryUnaryMultiCallable[_clone_service_pb2.RetryJobRequest, _job_pb2.Job]
+    """Asks for a failed or cancelled job again: answers with a new job whose `retry_of` is the old one, with its request and its
+    source's credentials; everything else is new, a clone's id and password too. The old job stays as it is.
+    """
 
 class CloneServiceServicer(metaclass=_abc_1.ABCMeta):
     """Clones WordPress sites into short-lived copies. Every call needs `authorization: Bearer <token>`; the token says whose jobs
@@ -155,5 +159,15 @@ class CloneServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_clone_service_pb2.CancelJobRequest, _abc.Awaitable[_job_pb2.Job]],
     ) -> _abc.Awaitable[_job_pb2.Job]:
         """Asks to cancel a job. One that never ran is cancelled at once; a running one is undone first: watch it."""
+
+    @_abc_1.abstractmethod
+    def RetryJob(
+        self,
+        request: _clone_service_pb2.RetryJobRequest,
+        context: _aio.ServicerContext[_clone_service_pb2.RetryJobRequest, _abc.Awaitable[_job_pb2.Job]],
+    ) -> _abc.Awaitable[_job_pb2.Job]:
+        """Asks for a failed or cancelled job again: answers with a new job whose `retry_of` is the old one, with its request and its
+        source's credentials; everything else is new, a clone's id and password too. The old job stays as it is.
+        """
 
 def add_CloneServiceServicer_to_server(servicer: CloneServiceServicer, server: _aio.Server) -> None: ...

@@ -66,6 +66,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Another job writes this site now (FAILED_PRECONDITION)."""
     ERROR_REASON_NOTHING_KEPT: _ErrorReason.ValueType  # 21
     """Nothing is kept of the site's content from before this restore (FAILED_PRECONDITION)."""
+    ERROR_REASON_JOB_NOT_RETRYABLE: _ErrorReason.ValueType  # 22
+    """Only a failed or cancelled job can be asked for again, and only while what it was about exists (FAILED_PRECONDITION)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. `google.rpc.ErrorInfo.reason` is the name without `ERROR_REASON_`; its domain is wpclone.dev."""
@@ -114,4 +116,6 @@ ERROR_REASON_SITE_BUSY: ErrorReason.ValueType  # 20
 """Another job writes this site now (FAILED_PRECONDITION)."""
 ERROR_REASON_NOTHING_KEPT: ErrorReason.ValueType  # 21
 """Nothing is kept of the site's content from before this restore (FAILED_PRECONDITION)."""
+ERROR_REASON_JOB_NOT_RETRYABLE: ErrorReason.ValueType  # 22
+"""Only a failed or cancelled job can be asked for again, and only while what it was about exists (FAILED_PRECONDITION)."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

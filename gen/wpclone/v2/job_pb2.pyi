@@ -173,7 +173,7 @@ class Job(_message.Message):
     revision: _builtins.int
     """1, 2, 3…: grows by one with each change. WatchJob resumes after one."""
     retry_of: _builtins.str
-    """The failed job that this one does again; absent when it is no retry."""
+    """The failed or cancelled job that this one does again; absent when it is no retry."""
     needs_attention: _builtins.bool
     """Whether something could not be undone and a person has to look."""
     customer_id: _builtins.str

@@ -62,7 +62,7 @@ class AdminLogin(_message.Message):
     username: _builtins.str
     """The login name, 1 to 255 characters."""
     password: _builtins.str
-    """The password, 1 to 1,024 characters. Kept encrypted while the job runs, never shown again."""
+    """The password, 1 to 1,024 characters. Kept encrypted with its job, never shown again."""
     def __init__(
         self,
         *,

@@ -120,6 +120,12 @@ class JobFinished(WrongState):
     reason = "JOB_FINISHED"
 
 
+class JobNotRetryable(WrongState):
+    """Only a failed or cancelled job can be asked for again."""
+
+    reason = "JOB_NOT_RETRYABLE"
+
+
 class LimitReached(WpcloneError):
     """A limit of this customer is reached."""
 

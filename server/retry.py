@@ -1,0 +1,54 @@
+"""The job that does another one again: same request, same credentials of its source; ids, seed and deadline are new."""
+
+from __future__ import annotations
+
+import json
+
+from wpclone.core.ids import Randomness, new_job_id
+from wpclone.core.jobs.errors import JobNotRetryable
+from wpclone.core.jobs.job import Job, NewJob
+from wpclone.core.jobs.states import JobKind, JobState
+from wpclone.core.secrets import KeyRing
+
+RETRIED = frozenset({JobKind.CLONE, JobKind.DELETE})
+"""The kinds of jobs that can be asked for again."""
+
+_SENTENCES = {
+    JobState.PENDING: "The job is not finished; it is tried again by itself.",
+    JobState.RUNNING: "The job is not finished; cancel it first.",
+    JobState.COMPLETED: "The job completed; only a failed or cancelled one can be asked for again.",
+}
+
+
+def again(old: Job, keys: KeyRing, randomness: Randomness, *, version: int) -> NewJob:
+    """What to accept in place of `old`, which stays as it is. Raises JobNotRetryable, SecretsUnreadable.
+
+    A clone job gets a clone of its own, whose id is the new job's: of the old clone nothing is left, or what is left needs
+    attention and must not be built upon. It may run as long as the old one might, by the plans of `version`.
+    """
+    if old.state in _SENTENCES:
+        raise JobNotRetryable(_SENTENCES[old.state], metadata={"status": old.state.value})
+    if old.kind not in RETRIED:
+        raise JobNotRetryable(f"A {old.kind.value} job cannot be asked for again.", metadata={"type": old.kind.value})
+    job_id = new_job_id(old.kind, randomness)
+    return NewJob(
+        job_id=job_id,
+        kind=old.kind,
+        customer_id=old.customer_id,
+        request=old.request,
+        secrets=_secrets(old, job_id, keys, randomness),
+        definition_version=version,
+        run_for=old.deadline_at - old.created_at,
+        priority=old.priority,
+        clone_id=job_id if old.clone_id == old.job_id else old.clone_id,
+        retry_of=old.job_id,
+    )
+
+
+def _secrets(old: Job, job_id: str, keys: KeyRing, randomness: Randomness) -> bytes | None:
+    """The old job's secrets for the new one. A blob is bound to its job's id, so it is made anew; so is the seed, or the new
+    clone would have the old one's passwords."""
+    if old.secrets is None:
+        return None
+    content = json.loads(keys.decrypt(old.secrets, old.job_id))
+    return keys.encrypt(json.dumps({**content, "seed": randomness(32).hex()}).encode(), job_id)
