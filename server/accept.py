@@ -71,7 +71,7 @@ class Accept:
         """A new job that does a failed or cancelled one again. Raises JobNotRetryable, SecretsUnreadable, RequestIdReused,
         LimitReached, StoreUnavailable."""
         key = self._key(old.customer_id, "RetryJob", request_id, {"job_id": old.job_id})
-        new = again(old, self.keys, self.randomness, version=DEFINITION_VERSION)
+        new = again(old, self.keys, self.randomness)
         if new.kind is JobKind.DELETE:
             job = await self._delete_again(new, key)
         else:

@@ -20,11 +20,11 @@ _SENTENCES = {
 }
 
 
-def again(old: Job, keys: KeyRing, randomness: Randomness, *, version: int) -> NewJob:
+def again(old: Job, keys: KeyRing, randomness: Randomness) -> NewJob:
     """What to accept in place of `old`, which stays as it is. Raises JobNotRetryable, SecretsUnreadable.
 
     A clone job gets a clone of its own, whose id is the new job's: of the old clone nothing is left, or what is left needs
-    attention and must not be built upon. It may run as long as the old one might, by the plans of `version`.
+    attention and must not be built upon. It may run as long as the old one might, by the plan its request was made for.
     """
     if old.state in _SENTENCES:
         raise JobNotRetryable(_SENTENCES[old.state], metadata={"status": old.state.value})
@@ -37,7 +37,7 @@ def again(old: Job, keys: KeyRing, randomness: Randomness, *, version: int) -> N
         customer_id=old.customer_id,
         request=old.request,
         secrets=_secrets(old, job_id, keys, randomness),
-        definition_version=version,
+        definition_version=old.definition_version,
         run_for=old.deadline_at - old.created_at,
         priority=old.priority,
         clone_id=job_id if old.clone_id == old.job_id else old.clone_id,

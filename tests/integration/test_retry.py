@@ -59,7 +59,7 @@ async def test_a_failed_clone_job_becomes_a_new_job_with_a_clone_of_its_own() ->
         assert before is not None
         assert after is not None
         assert before.state.value == "failed"
-        assert after.request == before.request
+        assert (after.request, after.definition_version) == (before.request, before.definition_version)
         assert after.deadline_at - after.created_at == before.deadline_at - before.created_at
         clones = [await edge.store.get_clone(clone_id) for clone_id in (old, new.job_id)]
         assert [clone.state.value for clone in clones if clone] == ["failed", "creating"]
