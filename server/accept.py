@@ -21,8 +21,10 @@ CLONE_RUNS_FOR = timedelta(hours=6)
 """The deadline of a clone job, counted from its acceptance."""
 DELETE_RUNS_FOR = timedelta(hours=2)
 """The deadline of a delete job."""
+CLONE_VERSION = 2
+"""The version of the plan that new clone jobs are pinned to; workers keep the plans of older ones beside it."""
 DEFINITION_VERSION = 1
-"""The version of the plans that new jobs are pinned to; workers keep the plans of older ones beside it."""
+"""The same for delete jobs."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,11 @@ class Accept:
                 "source_kind": ask.source.kind,
                 "ttl_minutes": ask.ttl_minutes,
                 "keep_constants": list(ask.keep_constants),
+                "exclude_paths": list(ask.exclude_paths),
+                "exclude_tables": list(ask.exclude_tables),
             },
             secrets=self.keys.encrypt(json.dumps(secrets).encode(), clone_id),
-            definition_version=DEFINITION_VERSION,
+            definition_version=CLONE_VERSION,
             run_for=CLONE_RUNS_FOR,
             clone_id=clone_id,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -18,6 +18,11 @@ from wpclone.v2 import clone_service_pb2, site_pb2
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 CONSTANT = re.compile(r"[A-Za-z_\x80-\uffff][A-Za-z0-9_\x80-\uffff]{0,127}")
 MOST_CONSTANTS = 100
+PATH_GLOB = re.compile(r"(?!/)(?!(?:.*/)?\.\.(?:/|\Z))[^\x00-\x1f\x7f\\]{1,512}")
+PATH_GLOB_LIKE = "1 to 512 characters: a path relative to the site's directory, without .., backslashes and control characters"
+TABLE_GLOB = re.compile(r"[^\x00-\x1f\x7f/\\`]{1,64}")
+TABLE_GLOB_LIKE = "1 to 64 characters of a table's name; * and ? may stand for others"
+MOST_GLOBS = 100
 LONGEST_NAME = 255
 LONGEST_SECRET = 1024
 DEFAULT_PAGE = 50
@@ -52,7 +57,9 @@ class CloneAsk:
     customer_id: str
     source: Source
     ttl_minutes: int
-    keep_constants: tuple[str, ...]
+    keep_constants: tuple[str, ...] = ()
+    exclude_paths: tuple[str, ...] = ()
+    exclude_tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,8 @@ def clone_ask(request: clone_service_pb2.CreateCloneRequest, lives: Lives) -> Cl
         source=_source(wrong, request),
         ttl_minutes=_ttl(wrong, request, lives),
         keep_constants=_constants(wrong, list(request.keep_constants)),
+        exclude_paths=_globs(wrong, "exclude_paths", request.exclude_paths, PATH_GLOB, like=PATH_GLOB_LIKE),
+        exclude_tables=_globs(wrong, "exclude_tables", request.exclude_tables, TABLE_GLOB, like=TABLE_GLOB_LIKE),
     )
     wrong.check()
     return ask
@@ -108,7 +117,6 @@ def older_clone_ask(request: v1.CloneRequest, lives: Lives) -> CloneAsk:
         customer_id=_customer_id(wrong, request.customer_id),
         source=_admin_login(wrong, login, "source_"),
         ttl_minutes=_ttl(wrong, request, lives),
-        keep_constants=(),
     )
     wrong.check()
     return ask
@@ -254,6 +262,15 @@ def _constants(wrong: Violations, names: list[str]) -> tuple[str, ...]:
     for i, name in enumerate(names):
         wrong.read_match(f"keep_constants[{i}]", name, CONSTANT, like="the name of a PHP constant")
     return tuple(sorted(set(names)))
+
+
+def _globs(wrong: Violations, field: str, globs: Sequence[str], pattern: re.Pattern[str], *, like: str) -> tuple[str, ...]:
+    if len(globs) > MOST_GLOBS:
+        wrong.add(field, f"must have at most {MOST_GLOBS} globs")
+        return ()
+    for i, glob in enumerate(globs):
+        wrong.read_match(f"{field}[{i}]", glob, pattern, like=like)
+    return tuple(sorted(set(globs)))
 
 
 def _expires_at(wrong: Violations, request: clone_service_pb2.ExtendCloneRequest, lives: Lives, now: datetime) -> datetime:

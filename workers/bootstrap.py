@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from workers.assembly import Parts, assemble
 from workers.clone_databases import CloneDatabases, DatabaseServer
-from workers.clone_plan import CloneTools, clone_plan
+from workers.clone_plan import CloneTools, clone_plans
 from workers.delete_plan import delete_plan
 from workers.failpoints import Failpoints
 from workers.maintenance.schedule import schedule
@@ -64,7 +64,7 @@ async def work(settings: WorkerSettings, stop: asyncio.Event, *, failpoint: str 
             Sources(policy, time.time, random_source), databases, GuardRoom(runtime, store, keys, clock.now),
             Room(settings.work_dir, settings.max_site_bytes, free_bytes), Pages(), settings.work_dir,
         )  # fmt: skip
-        plans = Plans([clone_plan(tools), delete_plan(runtime, databases, settings.work_dir)])
+        plans = Plans([*clone_plans(tools), delete_plan(runtime, databases, settings.work_dir)])
         parts = Parts(
             name, settings.worker_slots, store, bus, RenewalLine(database_url), plans, keys, clock, random_source.random, metrics,
             Failpoints(failpoint), lambda: time.clock_gettime(time.CLOCK_BOOTTIME), os._exit,

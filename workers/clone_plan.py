@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from wpclone.core.jobs.states import CloneState, JobKind
 from wpclone.core.jobs.transitions import CloneChange
 from wpclone.wordpress.constants import Withheld
 
-VERSION = 1
-"""The newest definition of a clone job; `NewJob.definition_version` names it."""
+VERSION = 2
+"""The newest definition of a clone job; `NewJob.definition_version` names it. Version 2 leaves out what a request excludes:
+a worker that would copy it all must not take such a job."""
 
 MOST_LISTED = 200
 """Entries of a list in the result; facts of the steps have all."""
@@ -54,8 +55,14 @@ class CloneTools:
     work: Path
 
 
+def clone_plans(tools: CloneTools) -> tuple[Plan, ...]:
+    """All versions this worker can run. Jobs of version 1 exclude nothing; their steps are the same."""
+    plan = clone_plan(tools)
+    return (plan, replace(plan, version=1))
+
+
 def clone_plan(tools: CloneTools) -> Plan:
-    """Version 1."""
+    """The newest version."""
     sources, databases, runtime, work = tools.sources, tools.databases, tools.guard.runtime, tools.work
     steps = (
         PlannedStep(
@@ -109,6 +116,7 @@ def _report(facts: Mapping[str, Facts]) -> dict[str, Any]:
     report: dict[str, Any] = {
         "withheld_constants": {name: why for name, why in facts[Guard.name]["withheld_constants"].items() if why != _OWN},
         "code_in_wp_config": site["code_found"],
+        "excluded": site.get("excluded", []),
         "left_out_tables": site["left_out"],
         "reported_tables": tables["reported"],
         "excluded_files": files["excluded"],

@@ -21,7 +21,7 @@ from tests.support.servers import SERVICE, Mariadb
 from tests.support.source_site import LOCAL, SourceSite
 from tests.support.wait import until_async
 from workers.clone_databases import CloneDatabases, DatabaseServer, database_name
-from workers.clone_plan import CloneTools, clone_plan
+from workers.clone_plan import VERSION, CloneTools, clone_plans
 from workers.delete_plan import delete_plan
 from workers.failpoints import Failpoints
 from workers.orders import Orders
@@ -90,7 +90,7 @@ class Yard:
             Sources(LOCAL, time.time, random.SystemRandom()), databases, GuardRoom(runtime, self.store, self.keys, clock.now),
             Room(self.work, self.most_bytes, lambda path: min(self.free, free_bytes(path))), DirectPages(self.keeper), self.work,  # type: ignore[arg-type]
         )  # fmt: skip
-        plans = Plans([clone_plan(tools), delete_plan(runtime, databases, self.work)])
+        plans = Plans([*clone_plans(tools), delete_plan(runtime, databases, self.work)])
         bench = Tools(
             self.store, MemoryBus(), self.keys, clock, lambda: 0.1, Failpoints(), Metrics(CollectorRegistry())
         )  # fmt: skip
@@ -105,7 +105,7 @@ class Yard:
         guard_key = self.keys.encrypt(derive(bytes.fromhex(SEED), "guard"), clone_id)
         hour = timedelta(hours=1)
         await self.store.accept(
-            NewJob(clone_id, JobKind.CLONE, CUSTOMER, asked, secrets, 1, hour, clone_id=clone_id),
+            NewJob(clone_id, JobKind.CLONE, CUSTOMER, asked, secrets, VERSION, hour, clone_id=clone_id),
             clone=NewClone(clone_id, CUSTOMER, "local", self.source.url, hour, guard_key),
         )
         return clone_id

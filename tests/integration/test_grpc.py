@@ -80,13 +80,13 @@ async def test_a_clone_is_accepted_at_once_rung_and_told() -> None:
 
 async def test_what_the_worker_needs_is_recorded_encrypted() -> None:
     async with serving() as edge:
-        job_id = (await edge.create(keep_constants=["WP_CACHE_KEY_SALT"])).job_id
+        job_id = (await edge.create(keep_constants=["WP_CACHE_KEY_SALT"], exclude_paths=["*.zip"], exclude_tables=["logs"])).job_id
         job, clone = await edge.store.get_job(job_id), await edge.store.get_clone(job_id)
         assert job is not None
         assert clone is not None
         assert job.request == {
             "source_url": "https://example.com/blog", "source_kind": "admin_login", "ttl_minutes": 60,
-            "keep_constants": ["WP_CACHE_KEY_SALT"],
+            "keep_constants": ["WP_CACHE_KEY_SALT"], "exclude_paths": ["*.zip"], "exclude_tables": ["logs"],
         }  # fmt: skip
         assert job.secrets is not None
         assert PASSWORD.encode() not in job.secrets

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wpclone.wordpress import excludes
 from wpclone.wordpress.agent import wire
 from wpclone.wordpress.agent.package import agent_source, agent_zip
 from wpclone.wordpress.errors import SiteError
@@ -64,8 +65,27 @@ def test_ordinary_files_are_copied(path: bytes) -> None:
     assert file_left_out(path) is None
 
 
-def test_own_globs_count_too() -> None:
-    assert file_left_out(b"wp-content/uploads/video/a.mp4", ["wp-content/uploads/video/*"]) == "excluded on request"
+@pytest.mark.parametrize(("glob", "path", "is_out"), [
+    ("wp-content/uploads/video/*", "wp-content/uploads/video/a.mp4", True),
+    ("wp-content/uploads/video", "wp-content/uploads/video/deep/a.mp4", True),
+    ("wp-content/uploads/video/", "wp-content/uploads/video", True),
+    ("wp-content/uploads/video", "wp-content/uploads/videos/a.mp4", False),
+    ("*.zip", "wp-content/uploads/a.zip", True),
+    ("wp-content/*/cache", "wp-content/x/y/cache/1", True),
+    ("uploads", "wp-content/uploads/a", False),
+    ("a[1]", "a[1]", False),
+    ("größe", "größe/x", True),
+])  # fmt: skip
+def test_a_callers_glob_leaves_out_what_it_names_and_what_is_below(glob: str, path: str, is_out: bool) -> None:
+    assert (file_left_out(path.encode(), [glob]) == excludes.REASON) is is_out
+
+
+@pytest.mark.parametrize(("glob", "is_out"), [
+    ("wp_statistics_visits", True), ("statistics_*", True), ("wp_stat*", True), ("visits", False),
+    ("WP_statistics_visits", False),
+])  # fmt: skip
+def test_a_callers_glob_names_a_table_with_or_without_the_prefix(glob: str, is_out: bool) -> None:
+    assert (excludes.table_glob("wp_statistics_visits", "wp_", [glob]) == glob) is is_out
 
 
 def test_trees_inside_others_are_copied_once_and_others_come_to_their_usual_place() -> None:

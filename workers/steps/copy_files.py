@@ -9,7 +9,7 @@ from pathlib import Path
 from workers.runtimes import Place, Runtime
 from workers.sources import Sources
 from workers.step import Done, StepContext
-from workers.steps.preflight import FreeBytes, Preflight, refuse_too_little_space, report_of
+from workers.steps.preflight import FreeBytes, Preflight, excludes_of, refuse_too_little_space, report_of
 from wpclone.core.jobs.errors import Fatal
 from wpclone.wordpress.files import Fence, copy_files
 from wpclone.wordpress.progress import Counts
@@ -34,7 +34,10 @@ class CopyFiles:
             refuse_too_little_space(report, await asyncio.to_thread(self._free, staging))
         fence = Fence(self._state(context), context.fence)
         async with self._sources.agent(context) as agent:
-            copied = await copy_files(agent, report, staging, fence=fence, progress=lambda counts: _report(context, counts))
+            copied = await copy_files(
+                agent, report, staging, fence=fence, progress=lambda counts: _report(context, counts),
+                exclude=excludes_of(context).paths,
+            )  # fmt: skip
         return Done(copied.to_json())
 
     async def undo(self, context: StepContext) -> None:

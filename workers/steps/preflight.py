@@ -12,6 +12,7 @@ from workers.sources import Sources
 from workers.step import Done, StepContext
 from wpclone.core.jobs.errors import Fatal
 from wpclone.core.jobs.job import Facts
+from wpclone.wordpress.excludes import Excludes
 from wpclone.wordpress.inspect import SiteReport, inspect, refuse_unsupported
 
 SPARE_BYTES = 64 << 20
@@ -50,7 +51,7 @@ class Preflight:
     async def do(self, context: StepContext) -> Done:
         """Facts: the source's report, without the values of credentials."""
         async with self._sources.agent(context) as agent:
-            report = await inspect(agent)
+            report = await inspect(agent, exclude=excludes_of(context))
         refuse_unsupported(report)
         refuse_too_large(report, self._room.most_bytes)
         refuse_too_little_space(report, await asyncio.to_thread(self._room.free, self._room.directory))
@@ -58,6 +59,12 @@ class Preflight:
 
     async def undo(self, context: StepContext) -> None:
         """Nothing was made."""
+
+
+def excludes_of(context: StepContext) -> Excludes:
+    """What the job was asked to leave out."""
+    asked = context.job.request
+    return Excludes(tuple(asked.get("exclude_paths") or ()), tuple(asked.get("exclude_tables") or ()))
 
 
 def report_of(facts: Facts) -> SiteReport:

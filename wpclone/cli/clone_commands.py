@@ -29,6 +29,13 @@ Ttl = Annotated[str | None, typer.Option(help="How long the clone lives once it 
 Keep = Annotated[
     list[str] | None, typer.Option("--keep-constant", metavar="NAME", help="Pass on a wp-config constant that would be withheld.")
 ]
+ExcludePath = Annotated[
+    list[str] | None,
+    typer.Option("--exclude-path", metavar="GLOB", help="Leave out files and directories: wp-content/uploads/2019, '*.zip'."),
+]
+ExcludeTable = Annotated[
+    list[str] | None, typer.Option("--exclude-table", metavar="GLOB", help="Leave out tables of plugins: 'wp_statistics_*'.")
+]
 Count = Annotated[int, typer.Option(min=1, max=1000, help="Ask for this many clones of the source at once.")]
 FromFile = Annotated[
     Path | None,
@@ -46,6 +53,8 @@ def create(  # noqa: PLR0913, PLR0917 -- each option is an argument
     agent_key: AgentKey = None,
     ttl: Ttl = None,
     keep_constants: Keep = None,
+    exclude_paths: ExcludePath = None,
+    exclude_tables: ExcludeTable = None,
     follow: Watch = True,
     count: Count = 1,
     from_file: FromFile = None,
@@ -58,7 +67,8 @@ def create(  # noqa: PLR0913, PLR0917 -- each option is an argument
     """Clone a WordPress site. Ctrl-C lets go; the job goes on."""
     if (source is None) == (from_file is None):
         raise typer.BadParameter("give either --source or --from-file")
-    if from_file is not None and (count != 1 or username or agent_key or password_stdin or keep_constants):
+    content = (keep_constants or (), exclude_paths or (), exclude_tables or ())
+    if from_file is not None and (count != 1 or username or agent_key or password_stdin or any(content)):
         raise typer.BadParameter("--from-file has everything in its lines; give only --ttl and --request-id beside it")
     if request_id is not None and not REQUEST_ID.fullmatch(request_id):
         raise typer.BadParameter("--request-id has 1 to 58 of A-Z a-z 0-9 . _ : -")
@@ -75,7 +85,7 @@ def create(  # noqa: PLR0913, PLR0917 -- each option is an argument
             secret = secret_of_source(username, password_stdin=password_stdin, agent_key=agent_key)
             one = orders.order(
                 source or "", username=username or "", secret=secret, is_agent=agent_key is not None,
-                keep_constants=keep_constants or [],
+                content=orders.Content(*content),
             )  # fmt: skip
             requests = orders.copies(one, count)
         requests = orders.finished(requests, ttl=life, request_id=request_id)

@@ -10,6 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,9 +21,20 @@ from wpclone.cli.exits import Exit
 from wpclone.v2.clone_service_pb2 import CreateCloneRequest
 
 
-def order(source: str, *, username: str, secret: str, is_agent: bool, keep_constants: Sequence[str]) -> CreateCloneRequest:
+@dataclass(frozen=True)
+class Content:
+    """What of the source is copied, apart from all that is its own: constants kept, paths and tables left out."""
+
+    keep_constants: Sequence[str] = ()
+    exclude_paths: Sequence[str] = ()
+    exclude_tables: Sequence[str] = ()
+
+
+def order(source: str, *, username: str, secret: str, is_agent: bool, content: Content) -> CreateCloneRequest:
     """One request. `secret` is the administrator's password, or the agent's key when `is_agent`."""
-    request = CreateCloneRequest(keep_constants=keep_constants)
+    request = CreateCloneRequest(
+        keep_constants=content.keep_constants, exclude_paths=content.exclude_paths, exclude_tables=content.exclude_tables
+    )
     if is_agent:
         request.source.agent.url, request.source.agent.key = source, secret
     else:

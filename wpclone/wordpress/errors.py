@@ -39,6 +39,7 @@ class Reason(StrEnum):
     AGENT_STAYS = "AGENT_STAYS"
     AGENT_CLOCK = "AGENT_CLOCK"
     TABLE_UNSUPPORTED = "TABLE_UNSUPPORTED"
+    CORE_TABLE_EXCLUDED = "CORE_TABLE_EXCLUDED"
     TARGET_DATABASE_DOWN = "TARGET_DATABASE_DOWN"
     TARGET_DATABASE_REFUSED = "TARGET_DATABASE_REFUSED"
     TOO_LITTLE_SPACE = "TOO_LITTLE_SPACE"
@@ -108,6 +109,9 @@ SENTENCES: Mapping[Reason, _Said] = {
     ),
     Reason.AGENT_CLOCK: _Said("The site's clock is wrong by more than five minutes; set it, then try again."),
     Reason.TABLE_UNSUPPORTED: _Said("A table's definition uses something that cannot be copied; leave the table out."),
+    Reason.CORE_TABLE_EXCLUDED: _Said(
+        "exclude_tables names a table that WordPress itself needs; narrow it to tables of plugins."
+    ),
     Reason.TARGET_DATABASE_DOWN: _Said("The copy's database does not answer; it is tried again.", transient=True),
     Reason.TARGET_DATABASE_REFUSED: _Said("The copy's database refused the site's data; see the details for the table."),
     Reason.TOO_LITTLE_SPACE: _Said("There is too little disk space for the copy; free some, or clone a smaller site."),

@@ -7,9 +7,10 @@ migration tools skip.
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from wpclone.wordpress import excludes
 
 #: Files in the content directory that WordPress runs before any plugin, most of them bound to a server of the source.
 DROP_INS = (
@@ -81,7 +82,7 @@ def directories_left_out() -> dict[bytes, str]:
 
 
 def file_left_out(path: bytes, extra: Sequence[str] = ()) -> str | None:
-    """Why the file at `path` is not copied, or None. `extra` are the caller's own globs (`*` also matches `/`)."""
+    """Why the file at `path` is not copied, or None. `extra` are the caller's own globs (see `excludes`)."""
     if path in _FILES:
         return _FILES[path]
     name = path.rpartition(b"/")[2]
@@ -90,7 +91,4 @@ def file_left_out(path: bytes, extra: Sequence[str] = ()) -> str | None:
     for suffix, reason in _SUFFIXES.items():
         if name.endswith(suffix):
             return reason
-    text = shown(path)
-    if any(fnmatch.fnmatchcase(text, glob) for glob in extra):
-        return "excluded on request"
-    return None
+    return excludes.REASON if extra and excludes.path_glob(shown(path), extra) else None

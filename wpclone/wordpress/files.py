@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from wpclone.wordpress import excludes
 from wpclone.wordpress.agent.client import AgentClient
 from wpclone.wordpress.agent.wire import Entry, Part
 from wpclone.wordpress.errors import Reason, SiteError
@@ -68,7 +69,8 @@ class FilesCopied:
 async def copy_files(
     agent: AgentClient, report: SiteReport, root: Path, *, fence: Fence, progress: Progress, exclude: Sequence[str] = ()
 ) -> FilesCopied:
-    """Write the site's files below `root`, the copy's docroot. `exclude` are globs of paths relative to it.
+    """Write the site's files below `root`, the copy's docroot. `exclude` are globs of paths relative to it (see `excludes`); what
+    they leave out is not listed, because the preflight counted it.
 
     Raises SiteError (TOO_LITTLE_SPACE, HOSTILE_PATH, what requests raise) and FencedOff when a newer claim writes there.
     """
@@ -93,7 +95,7 @@ async def _index(agent: AgentClient, roots: Sequence[Root], state: FileState, fe
                         reason = _why_not(entry, root, exclude)
                         if reason is None:
                             state.add(out, number, entry, local)
-                        else:
+                        elif reason != excludes.REASON:
                             left_out.append(LeftOut(shown(local), reason))
                     state.note_left_out(left_out)
         await asyncio.to_thread(state.end_index, out)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Self
 
+from wpclone.wordpress import excludes
 from wpclone.wordpress.agent.client import AgentClient
 from wpclone.wordpress.agent.wire import Damaged, decoded
 from wpclone.wordpress.constants import Withheld, judge
 from wpclone.wordpress.errors import Reason, SiteError
+from wpclone.wordpress.excludes import Excluded, Excludes, Tally, path_glob, table_glob
 from wpclone.wordpress.file_rules import DROP_INS, LeftOut, file_left_out, shown
-from wpclone.wordpress.ownership import own_tables
+from wpclone.wordpress.ownership import CORE, USERS, own_tables
 from wpclone.wordpress.roots import Root, roots_to_copy
+
+NOTHING_EXCLUDED = Excludes()
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class SiteReport:
     """What a source site is. Strings that are not UTF-8 at the source have their bytes escaped.
 
     `constants` are the source's, for the generated wp-config to judge; those that look like credentials have the value None
-    there, or are only named in `withheld` (with the reason), so that a report can be kept where secrets may not.
+    there, or are only named in `withheld` (with the reason), so that a report can be kept where secrets may not. `excluded` says
+    what the caller's globs left out; tables and files do not have it.
     """
 
     home: str
@@ -65,6 +70,7 @@ class SiteReport:
     template: str
     stylesheet: str
     drop_ins: tuple[str, ...]
+    excluded: tuple[Excluded, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -83,11 +89,12 @@ class SiteReport:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`, also after a round through JSON text."""
-        made = {field.name: value[field.name] for field in fields(cls)}
+        made = {field.name: value[field.name] for field in fields(cls) if field.name in value or field.default is MISSING}
         for name in ("views", "triggers", "code_found", "administrators", "active_plugins", "drop_ins"):
             made[name] = tuple(made[name])
         made["tables"] = tuple(TableReport(**table) for table in made["tables"])
         made["left_out"] = tuple(LeftOut(**item) for item in made["left_out"])
+        made["excluded"] = tuple(Excluded(**item) for item in made.get("excluded", ()))
         made["roots"] = tuple(
             Root(root["name"], root["path"], root["place"], tuple((here, usual) for here, usual in root["usual"]))
             for root in made["roots"]
@@ -101,26 +108,29 @@ def refuse_unsupported(report: SiteReport) -> None:
         raise SiteError(Reason.MULTISITE_UNSUPPORTED)
 
 
-async def inspect(agent: AgentClient, *, keep_constants: Collection[str] = ()) -> SiteReport:
+async def inspect(
+    agent: AgentClient, *, keep_constants: Collection[str] = (), exclude: Excludes = NOTHING_EXCLUDED
+) -> SiteReport:
     """Ask the agent what the site is and walk its file index once. `keep_constants` keep their value whatever they look like.
 
-    Raises SiteError: NOT_WORDPRESS, SOURCE_DATABASE_DOWN, AGENT_REFUSED and what any request may raise.
+    Raises SiteError: NOT_WORDPRESS, CORE_TABLE_EXCLUDED, SOURCE_DATABASE_DOWN, AGENT_REFUSED and what any request may raise.
     """
     said = await agent.describe()
     try:
-        return await _report(agent, said, keep_constants)
+        return await _report(agent, said, keep_constants, exclude)
     except (Damaged, KeyError, TypeError, ValueError) as error:
         raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, "The agent described the site in a way that makes no sense.") from error
 
 
-async def _report(agent: AgentClient, said: Mapping[str, Any], keep: Collection[str]) -> SiteReport:
+async def _report(agent: AgentClient, said: Mapping[str, Any], keep: Collection[str], exclude: Excludes) -> SiteReport:
     options, constants = said["options"], dict(said["constants"] or {})
     kept, withheld = _without_secrets(constants, keep)
     if not options.get("siteurl"):
         raise SiteError(Reason.NOT_WORDPRESS, "The site's options have no siteurl; repair the site's database first.")
     roots = roots_to_copy({name: decoded(path) for name, path in said["roots"].items()})
-    own, left_out, views = _tables(said["tables"], str(said["prefix"]), constants)
-    files, file_bytes, drop_ins = await _count_files(agent, roots)
+    tally = Tally(exclude)
+    own, left_out, views = _tables(said["tables"], str(said["prefix"]), constants, exclude, tally)
+    files, file_bytes, drop_ins = await _count_files(agent, roots, exclude, tally)
     content = decoded(said["roots"]["content"]) if "content" in said["roots"] else decoded(said["abspath"]) + b"wp-content"
     return SiteReport(
         home=_text(constants.get("WP_HOME") or options.get("home") or options["siteurl"]).rstrip("/"),
@@ -153,6 +163,7 @@ async def _report(agent: AgentClient, said: Mapping[str, Any], keep: Collection[
         template=_text(options.get("template", "")),
         stylesheet=_text(options.get("stylesheet", "")),
         drop_ins=drop_ins,
+        excluded=tally.sums(),
     )
 
 
@@ -182,16 +193,22 @@ def _without_secrets(constants: Mapping[str, Any], keep: Collection[str]) -> tup
 
 
 def _tables(
-    said: Sequence[Mapping[str, Any]], prefix: str, constants: Mapping[str, Any]
+    said: Sequence[Mapping[str, Any]], prefix: str, constants: Mapping[str, Any], exclude: Excludes, tally: Tally
 ) -> tuple[tuple[TableReport, ...], tuple[LeftOut, ...], tuple[str, ...]]:
     """The site's own tables, what else is in the database and why it stays there, and the site's own views."""
     named = {decoded(table["name"]): table for table in said}
     shared = [str(constants[name]).encode() for name in ("CUSTOM_USER_TABLE", "CUSTOM_USER_META_TABLE") if name in constants]
     mine = own_tables(named, prefix.encode(), shared=shared)
+    needed = {prefix.encode() + table for table in CORE + USERS} | set(shared)
     own, left_out, views = [], [], []
     for name, table in sorted(named.items()):
         if name not in mine:
             left_out.append(LeftOut(shown(name), "not a table of this WordPress"))
+        elif glob := table_glob(shown(name), prefix, exclude.tables):
+            if name in needed:
+                raise SiteError(Reason.CORE_TABLE_EXCLUDED, table=shown(name), glob=glob)
+            tally.add("table", glob, int(table["bytes"] or 0))
+            left_out.append(LeftOut(shown(name), excludes.REASON))
         elif table["type"] != "BASE TABLE":
             views.append(shown(name))
             left_out.append(LeftOut(shown(name), f"a {str(table['type']).lower()}; only tables are copied"))
@@ -205,7 +222,9 @@ def _tables(
     return tuple(own), tuple(left_out), tuple(views)
 
 
-async def _count_files(agent: AgentClient, roots: Sequence[Root]) -> tuple[int, int, tuple[str, ...]]:
+async def _count_files(
+    agent: AgentClient, roots: Sequence[Root], exclude: Excludes, tally: Tally
+) -> tuple[int, int, tuple[str, ...]]:
     """Files to copy, their bytes, and the drop-ins that are there."""
     files = size = 0
     drop_ins = []
@@ -219,5 +238,9 @@ async def _count_files(agent: AgentClient, roots: Sequence[Root]) -> tuple[int, 
                     if path.startswith(b"wp-content/") and path[11:] in DROP_INS:
                         drop_ins.append(shown(path))
                     if file_left_out(path) is None:
+                        glob = path_glob(shown(path), exclude.paths)
+                        if glob is not None:
+                            tally.add("path", glob, entry.size)
+                            continue
                         files, size = files + 1, size + entry.size
     return files, size, tuple(drop_ins)

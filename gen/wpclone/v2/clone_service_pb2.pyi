@@ -36,6 +36,8 @@ class CreateCloneRequest(_message.Message):
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     TTL_MINUTES_FIELD_NUMBER: _builtins.int
     KEEP_CONSTANTS_FIELD_NUMBER: _builtins.int
+    EXCLUDE_PATHS_FIELD_NUMBER: _builtins.int
+    EXCLUDE_TABLES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """1 to 64 of A-Z a-z 0-9 . _ : -; see the service. Empty: no protection against repeats."""
     source_url: _builtins.str
@@ -56,6 +58,19 @@ class CreateCloneRequest(_message.Message):
     def keep_constants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the source's wp-config constants that are passed on although they look like identity or credentials; at most 100."""
 
+    @_builtins.property
+    def exclude_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Files and directories to leave out: globs of paths relative to the site's directory, such as `wp-content/uploads/2019` or
+        `*.zip` (`*` matches `/` too; a directory is left out with all below it); at most 100. `result.report.excluded` has what each
+        left out.
+        """
+
+    @_builtins.property
+    def exclude_tables(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tables to leave out: globs of names, with or without the site's prefix, such as `wp_statistics_*` or `actionscheduler_logs`; at
+        most 100. One that names a table of WordPress itself fails the job before anything is created.
+        """
+
     def __init__(
         self,
         *,
@@ -67,10 +82,12 @@ class CreateCloneRequest(_message.Message):
         customer_id: _builtins.str = ...,
         ttl_minutes: _builtins.int | None = ...,
         keep_constants: _abc.Iterable[_builtins.str] | None = ...,
+        exclude_paths: _abc.Iterable[_builtins.str] | None = ...,
+        exclude_tables: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ttl_minutes", b"_ttl_minutes", "source", b"source", "ttl_minutes", b"ttl_minutes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ttl_minutes", b"_ttl_minutes", "customer_id", b"customer_id", "keep_constants", b"keep_constants", "request_id", b"request_id", "source", b"source", "source_password", b"source_password", "source_url", b"source_url", "source_username", b"source_username", "ttl_minutes", b"ttl_minutes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ttl_minutes", b"_ttl_minutes", "customer_id", b"customer_id", "exclude_paths", b"exclude_paths", "exclude_tables", b"exclude_tables", "keep_constants", b"keep_constants", "request_id", b"request_id", "source", b"source", "source_password", b"source_password", "source_url", b"source_url", "source_username", b"source_username", "ttl_minutes", b"ttl_minutes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ttl_minutes: _TypeAlias = _typing.Literal["ttl_minutes"]  # noqa: Y015
     _WhichOneofArgType__ttl_minutes: _TypeAlias = _typing.Literal["_ttl_minutes", b"_ttl_minutes"]  # noqa: Y015

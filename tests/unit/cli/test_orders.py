@@ -5,7 +5,7 @@ import pytest
 
 from wpclone.cli.complaint import Trouble
 from wpclone.cli.exits import Exit
-from wpclone.cli.orders import copies, finished, order, orders_of_file
+from wpclone.cli.orders import Content, copies, finished, order, orders_of_file
 
 
 def written(directory: Path, text: str) -> Path:
@@ -44,8 +44,9 @@ def test_a_file_without_orders_is_refused(tmp_path: Path) -> None:
 
 
 def test_copies_of_one_order_get_ids_of_their_own() -> None:
-    one = order("https://a.example", username="u", secret="p", is_agent=False, keep_constants=["X"])
+    one = order("https://a.example", username="u", secret="p", is_agent=False, content=Content(["X"], ["*.zip"], ["logs"]))
     made = finished(copies(one, 3), ttl=None, request_id="r")
     assert [request.request_id for request in made] == ["r-1", "r-2", "r-3"]
     assert not made[0].HasField("ttl_minutes")
+    assert (made[2].keep_constants, made[2].exclude_paths, made[2].exclude_tables) == (["X"], ["*.zip"], ["logs"])
     assert [request.source.admin_login.password for request in made] == ["p"] * 3

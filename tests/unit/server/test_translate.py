@@ -47,6 +47,21 @@ def test_an_ask_never_shows_its_secrets() -> None:
     assert PASSWORD not in repr(translate.clone_ask(clone_request(), LIVES))
 
 
+def test_globs_are_taken_once_each_and_bad_ones_are_named() -> None:
+    good = clone_request(exclude_paths=["*.zip", "wp-content/uploads/2019/", "*.zip"], exclude_tables=["wp_log?"])
+    ask = translate.clone_ask(good, LIVES)
+    assert (ask.exclude_paths, ask.exclude_tables) == (("*.zip", "wp-content/uploads/2019/"), ("wp_log?",))
+    bad = clone_request(
+        exclude_paths=["ok", "/etc/passwd", "a/../b", "..", "", "x" * 513, "a\\b", "a\nb"],
+        exclude_tables=["a/b", "", "x" * 65, "`"],
+    )
+    assert set(violations(bad, translate.clone_ask, LIVES)) == {
+        *(f"exclude_paths[{i}]" for i in range(1, 8)), *(f"exclude_tables[{i}]" for i in range(4)),
+    }  # fmt: skip
+    many = clone_request(exclude_paths=["x"] * 101, exclude_tables=["x"] * 101)
+    assert set(violations(many, translate.clone_ask, LIVES)) == {"exclude_paths", "exclude_tables"}
+
+
 def test_everything_wrong_is_told_at_once() -> None:
     login = site_pb2.AdminLogin(url="ftp://example.com", username="", password="")
     request = clone_request(
