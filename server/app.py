@@ -23,7 +23,6 @@ from server.ringer import Ringer
 from server.service import CloneService, Parts
 from server.showing import Showing
 from server.sign_in import SignIn
-from server.supervise import keep
 from server.translate import Lives
 from server.watch import Beat, Watches
 from wpclone.core.bus import Bus
@@ -33,6 +32,7 @@ from wpclone.core.jobs.retry import Chance
 from wpclone.core.metrics import Metrics
 from wpclone.core.secrets import KeyRing
 from wpclone.core.store import JobStore
+from wpclone.core.supervise import Loop, Supervisor
 from wpclone.v1 import clone_service_pb2 as v1
 from wpclone.v1 import clone_service_pb2_grpc as v1_grpc
 from wpclone.v2 import clone_service_pb2, clone_service_pb2_grpc
@@ -87,6 +87,7 @@ class App:
         self._world = world
         self._rhythm = rhythm
         self._tasks: list[asyncio.Task[None]] = []
+        self._supervisor = Supervisor(world.clock, world.chance)
         self._admission = Admission()
         self._estimates = Estimates(world.store, world.clock)
         self._ringer = Ringer(world.bus)
@@ -137,5 +138,4 @@ class App:
         _log.info("server.stopped")
 
     def _keep(self, name: str, once: Callable[[], Awaitable[None]], every: float) -> None:
-        loop = keep(name, once, every=every, clock=self._world.clock, chance=self._world.chance)
-        self._tasks.append(asyncio.create_task(loop, name=name))
+        self._tasks.append(asyncio.create_task(self._supervisor.keep(Loop(name, once, every)), name=name))

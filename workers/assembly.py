@@ -13,13 +13,13 @@ from workers.leases import Leases, Line
 from workers.maintenance.relay import Relay
 from workers.plans import Plans
 from workers.runner import Runner, Tools
-from workers.supervise import Loop, Supervisor
 from workers.worker import Cancels, Worker
 from wpclone.core.bus import Bus
 from wpclone.core.clock import Clock
 from wpclone.core.jobs.retry import Chance
 from wpclone.core.metrics import Metrics
 from wpclone.core.store import JobStore
+from wpclone.core.supervise import Loop, Supervisor
 
 
 @dataclass(frozen=True)

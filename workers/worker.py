@@ -9,8 +9,8 @@ import structlog
 
 from workers.consumer import Consumer
 from workers.leases import Leases
-from workers.supervise import Loop, Supervisor
 from wpclone.core.bus import Bus, subjects
+from wpclone.core.supervise import Loop, Supervisor
 
 _log = structlog.get_logger(__name__)
 

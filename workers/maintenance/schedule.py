@@ -12,10 +12,10 @@ from workers.maintenance.prune import Prune
 from workers.maintenance.sweep import Sweep
 from workers.maintenance.sync_expiry import SyncExpiry
 from workers.runtimes import Runtime
-from workers.supervise import Loop
 from wpclone.core.ids import Randomness
 from wpclone.core.metrics import Metrics
 from wpclone.core.store import JobStore
+from wpclone.core.supervise import Loop
 
 JOBS_KEPT = timedelta(days=30)
 """How long finished jobs are kept, unless their clone lives."""

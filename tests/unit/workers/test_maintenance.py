@@ -1,14 +1,10 @@
-import asyncio
 from datetime import timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.support.clock import ManualClock
 from tests.support.jobs import clone_id, clone_plan, planned
-from tests.support.wait import until_async
-from tests.unit.workers.desk import Desk, forever
+from tests.unit.workers.desk import Desk
 from workers.maintenance.expire import Expiry
 from workers.maintenance.measure import Measure
 from workers.maintenance.prune import Prune
@@ -16,7 +12,6 @@ from workers.maintenance.relay import Relay
 from workers.maintenance.sweep import Sweep
 from workers.maintenance.sync_expiry import SyncExpiry
 from workers.runtimes.memory import MemoryRuntime
-from workers.supervise import Loop, Supervisor
 from wpclone.core.jobs.errors import BusUnavailable, StoreUnavailable
 from wpclone.core.jobs.job import Job, Ring
 from wpclone.core.jobs.states import JobKind, Priority
@@ -197,33 +192,3 @@ async def test_the_queue_is_measured() -> None:
     await Measure(desk.store, desk.metrics).once()
     assert desk.metrics.queue_depth._value.get() == 1
     assert desk.metrics.queue_oldest_seconds._value.get() == 7
-
-
-async def test_a_loop_that_fails_is_repeated_with_growing_pauses_and_never_ends() -> None:
-    clock = ManualClock()
-    passes: list[float] = []
-
-    async def once() -> None:
-        passes.append(clock.monotonic())
-        raise RuntimeError("always")
-
-    keeping = asyncio.create_task(Supervisor(clock, lambda: 0.99).keep(Loop("played", once, 1.0)))
-
-    async def five() -> bool:
-        clock.advance(0.5)
-        return len(passes) >= 5
-
-    await until_async(five, within=2, every=0)
-    keeping.cancel()
-    await asyncio.gather(keeping, return_exceptions=True)
-    pauses = [after - before for before, after in pairwise(passes)]
-    assert pauses == sorted(pauses)
-    assert pauses[-1] > pauses[0]
-
-
-async def test_a_loop_ends_when_it_is_cancelled() -> None:
-    keeping = asyncio.create_task(Supervisor(ManualClock(), lambda: 0.5).keep(Loop("played", forever, 1.0)))
-    await asyncio.sleep(0)
-    keeping.cancel()
-    async with asyncio.timeout(1):
-        await asyncio.gather(keeping, return_exceptions=True)

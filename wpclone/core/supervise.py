@@ -13,8 +13,8 @@ from wpclone.core.jobs.retry import Chance
 
 _log = structlog.get_logger(__name__)
 
-LONGEST_PAUSE = 30.0
-"""Seconds; no failure puts a loop off for longer."""
+LONGEST_PAUSE = 10.0
+"""Seconds; no failure puts a loop off for longer, unless it runs less often anyway."""
 
 
 @dataclass(frozen=True)
@@ -50,4 +50,4 @@ class Supervisor:
 
     def _pause(self, loop: Loop, failures: int) -> float:
         jittered = loop.every * (0.75 + 0.5 * self._chance())
-        return jittered if failures == 0 else min(LONGEST_PAUSE, max(jittered, 0.5 * 2.0 ** min(failures, 8) * self._chance()))
+        return jittered if failures == 0 else max(jittered, min(LONGEST_PAUSE, 0.25 * 2.0 ** min(failures, 8)) * self._chance())
