@@ -2,13 +2,14 @@
 
 import asyncio
 import secrets
+from itertools import chain
 
 import pytest
 
 from tests.support.chaos import Field
 from tests.support.chaos_table import note
-from tests.support.chaos_worker import STEPS
-from tests.support.history import judge
+from tests.support.chaos_worker import RETRY, STEPS
+from tests.support.history import judge, part
 from wpclone.core.bus import subjects
 from wpclone.core.jobs.errors import JobFinished
 from wpclone.core.jobs.job import Limits
@@ -82,7 +83,7 @@ async def test_a_flood_delays_another_customer_by_little(place: Field) -> None:
         place.start(slots=4)
     idle = await place.accept(5, customer="globex")
     await place.ended(idle, within=30)
-    await place.accept(150, millis=20)
+    await place.accept(80, millis=20)
     beside = await place.accept(5, customer="globex")
     await place.ended(beside, within=30)
     waited = "SELECT MAX(TIMESTAMPDIFF(MICROSECOND, created_at, completed_at)) / 1e6 FROM jobs WHERE job_id IN %s"
@@ -92,19 +93,46 @@ async def test_a_flood_delays_another_customer_by_little(place: Field) -> None:
     assert crowded < 2 * alone + 2
 
 
-@pytest.mark.full
-@pytest.mark.timeout(400)
-async def test_a_job_that_kills_its_workers_ends_and_takes_nobody_along(place: Field) -> None:
+async def poisoned(place: Field, good: int, *, bad: int, killers: int, within: float) -> tuple[list[str], list[str]]:
+    """Good jobs alone, then as many among jobs that always raise and that kill their worker: the ids of these two sorts."""
     for _ in range(3):
         place.start(slots=8)
-    good = await place.accept(100, millis=400)
-    poison = await place.accept(2, kills_at=STEPS[2])
-    ending = asyncio.create_task(place.ended(good + poison, within=350))
+    alone = await place.accept(good, millis=40)
+    await place.ended(alone, within=within)
+    killing = [place.accept(1, kills_at=STEPS[2]) for _ in range(killers)]
+    raising = [place.accept(1, raises_at=STEPS[2], millis=40) for _ in range(bad)]
+    among = [place.accept(good // 10, millis=40) for _ in range(10)]
+    kinds = await asyncio.gather(*killing, *raising, *among)
+    poison, broken, good_ones = (list(chain.from_iterable(some)) for some in (kinds[:killers], kinds[killers:-10], kinds[-10:]))
+    ending = asyncio.create_task(place.ended(place.accepted, within=within))
     while not ending.done():
         await asyncio.wait([ending], timeout=0.5)
         while len(place.alive) < 3:
             place.start(slots=8)
     await ending
-    note("R14 two jobs that kill their workers among 100", judge(place))
-    assert sorted(place.ids("status = 'failed'")) == sorted(poison)
-    assert place.count("SELECT COUNT(*) FROM jobs WHERE JSON_VALUE(error, '$.reason') = 'WORKER_LOST'") == 2
+    assert set(place.ids("status = 'completed'")) == {*alone, *good_ones}
+    waited = (
+        "SELECT MIN(c.at) - TIMESTAMPDIFF(MICROSECOND, '1970-01-01', j.created_at) / 1e6 AS waited"
+        " FROM claim_history c JOIN jobs j USING (job_id) WHERE j.job_id IN %s GROUP BY j.job_id ORDER BY waited"
+    )
+    delays = [part([float(row[0]) for row in place.rows(waited, jobs)], 0.99) for jobs in (alone, good_ones)]
+    print(f"start delay of good jobs p99 {delays[0]:.2f} s alone, {delays[1]:.2f} s among the others")
+    return broken, poison
+
+
+async def test_jobs_that_always_raise_end_and_hold_up_nobody(place: Field) -> None:
+    broken, _ = await poisoned(place, 40, bad=10, killers=0, within=90)
+    note("R14 jobs that always raise, 10 among 40", judge(place))
+    assert place.count("SELECT COUNT(*) FROM jobs WHERE status = 'failed' AND JSON_VALUE(error, '$.reason') = 'INTERNAL'") == 10
+    assert place.ids("lapses > 0") == []
+    attempts = dict(place.rows("SELECT job_id, attempts FROM job_steps WHERE name = %s AND job_id IN %s", STEPS[2], broken))
+    assert set(attempts.values()) == {RETRY.attempts}
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+async def test_jobs_that_raise_and_jobs_that_kill_their_workers_take_nobody_along(place: Field) -> None:
+    _, poison = await poisoned(place, 1000, bad=48, killers=2, within=400)
+    note("R14 jobs that raise or kill their workers, 50 among 1,000", judge(place))
+    lost = place.ids("JSON_VALUE(error, '$.reason') = 'WORKER_LOST'")
+    assert sorted(lost) == sorted(poison)

@@ -231,13 +231,19 @@ def lawful(old: Job, new: Job) -> None:
         assert new.verdict is None
 
 
-@pytest.mark.timeout(600)
-def test_any_walk_gives_the_same_answers_in_mysql_as_in_memory(mariadb_server: Mariadb) -> None:
-    with migrated_database(mariadb_server) as name:
-        machine = type("BoundWalk", (Walk,), {"mariadb": mariadb_server, "name": name})
+def walked(mariadb: Mariadb, *, examples: int, steps: int) -> None:
+    """Walk so often, so far."""
+    with migrated_database(mariadb) as name:
+        machine = type("BoundWalk", (Walk,), {"mariadb": mariadb, "name": name})
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+                max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck),
+                print_blob=True,
             ),
-        )
+        )  # fmt: skip
+
+
+@pytest.mark.timeout(600)
+def test_any_walk_gives_the_same_answers_in_mysql_as_in_memory(mariadb_server: Mariadb) -> None:
+    walked(mariadb_server, examples=60, steps=30)

@@ -76,9 +76,12 @@ class Field:
 
     def start(
         self, *, failpoint: str = "", slots: int = 4, database_port: int | None = None, nats_port: int | None = None,
-        empty: bool = False, unguarded: bool = False,
+        empty: bool = False, unguarded: bool = False, versions: str = "1",
     ) -> Member:  # fmt: skip
-        """A new worker process; ports lead it through a proxy; an unguarded one does not notice that its lease is over."""
+        """A new worker process; ports lead it through a proxy; an unguarded one does not notice that its lease is over.
+
+        `versions` are the definition versions it has plans for, with commas.
+        """
         name = f"w{len(self.members) + 1}"
         direct = self.mariadb.url(self.database)
         environ = {
@@ -86,7 +89,7 @@ class Field:
             "CHAOS_DATABASE_URL": direct.replace(f":{self.mariadb.place.port}/", f":{database_port or self.mariadb.place.port}/"),
             "CHAOS_TARGET_URL": direct, "CHAOS_SLOTS": str(slots), "CHAOS_FAILPOINT": failpoint,
             "CHAOS_NATS_URL": self.nats.url.replace(f":{self.nats.place.port}", f":{nats_port or self.nats.place.port}"),
-            "CHAOS_EMPTY": str(int(empty)), "CHAOS_UNGUARDED": str(int(unguarded)),
+            "CHAOS_EMPTY": str(int(empty)), "CHAOS_UNGUARDED": str(int(unguarded)), "CHAOS_VERSIONS": versions,
             "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
         drop: dict[str, Any] = {}
@@ -108,10 +111,20 @@ class Field:
     def alive(self) -> list[Member]:
         return [member for member in self.members if member.is_alive]
 
+    async def terminated(self, member: Member, *, within: float = 60) -> int:
+        """Ask a worker to leave; its exit code."""
+        member.send(signal.SIGTERM)
+
+        async def has_ended() -> bool:
+            return not member.is_alive
+
+        await until_async(has_ended, within=within)
+        return int(member.process.returncode)
+
     def said(self) -> str:
         """The last lines of every worker's log."""
         logs = sorted(self.directory.glob("*.log"))
-        return "\n".join(f"-- {log.name}\n" + "\n".join(log.read_text().splitlines()[-8:]) for log in logs)
+        return "\n".join(f"-- {log.name}\n" + "\n".join(log.read_text().splitlines()[-40:]) for log in logs)
 
     def end(self) -> None:
         """Kill every worker."""
@@ -122,19 +135,19 @@ class Field:
 
     # Jobs
 
-    async def accept(self, count: int = 1, *, customer: str = CUSTOMER, **play: Any) -> list[str]:
+    async def accept(self, count: int = 1, *, customer: str = CUSTOMER, version: int = 1, **play: Any) -> list[str]:
         """Accept jobs as the server does: commit, then ring if the broker is there."""
-        done = await asyncio.gather(*(self.accept_one(customer, play) for _ in range(count)))
+        done = await asyncio.gather(*(self.accept_one(customer, play, version=version) for _ in range(count)))
         return [job.job_id for job in done]
 
     async def accept_one(
         self, customer: str = CUSTOMER, play: Any = None, *, store: MysqlStore | None = None, key: RequestKey | None = None,
-        job_id: str = "",
+        job_id: str = "", version: int = 1,
     ) -> Job:  # fmt: skip
         job_id = job_id or f"clone-{secrets.token_hex(6)}"
         new = NewJob(
             job_id=job_id, kind=JobKind.CLONE, customer_id=customer, request={"play": play or {}}, secrets=None,
-            definition_version=1, run_for=timedelta(hours=1), clone_id=job_id,
+            definition_version=version, run_for=timedelta(hours=1), clone_id=job_id,
         )  # fmt: skip
         clone = NewClone(job_id, customer, "local", "http://source.example", timedelta(hours=1))
         job = await (store or self.store).accept(new, clone=clone, key=key)

@@ -22,6 +22,7 @@ from tests.support.chaos_target import Target
 from tests.support.jobs import CloneEnding
 from workers.assembly import Parts, assemble
 from workers.failpoints import Failpoints
+from workers.opening import opened
 from workers.plans import Plan, PlannedStep, Plans
 from workers.step import Done, StepContext
 from wpclone.core.bus.jetstream import JetStreamBus
@@ -70,11 +71,15 @@ class RecordedStore(MysqlStore):
         return job
 
 
+class PlayedBug(Exception):
+    """What a step raises that nobody has thought of."""
+
+
 class Step:
     """A step with one counted effect.
 
-    `play` of a job: `millis` a step takes; `fails_at` (Fatal after the effect), `retries_at` (three times), `kills_at` (the
-    worker dies each time), `blocks_at` (the event loop stands still for 20 s), each a step's name.
+    `play` of a job: `millis` a step takes; `fails_at` (Fatal after the effect), `retries_at` (three times), `raises_at` (a bug,
+    each time), `kills_at` (the worker dies each time), `blocks_at` (the event loop stands still for 20 s), each a step's name.
     """
 
     def __init__(self, name: str, target: Target) -> None:
@@ -89,6 +94,8 @@ class Step:
         if play.get("retries_at") == self.name and context.attempt < RETRY.attempts:
             raise RetryLater("PLAYED", "This step was told to fail for now.")
         await in_thread(self._target.apply, job.job_id, self.name, context.fence)
+        if play.get("raises_at") == self.name:
+            raise PlayedBug
         if play.get("kills_at") == self.name:
             os.kill(os.getpid(), signal.SIGKILL)
         if play.get("blocks_at") == self.name:
@@ -120,11 +127,11 @@ class EmptyStep:
         """Nothing."""
 
 
-def plan(steps: list[Any]) -> Plan:
+def plan(steps: list[Any], version: int) -> Plan:
     planned = tuple(
         PlannedStep(step, f"Playing {step.name}", 1.0, timedelta(seconds=300), retry=RETRY, undo_retry=RETRY) for step in steps
     )
-    return Plan(JobKind.CLONE, 1, planned, CloneEnding())
+    return Plan(JobKind.CLONE, version, planned, CloneEnding())
 
 
 def _lease_clock() -> float:
@@ -141,14 +148,16 @@ async def main() -> None:
     )
     is_empty = env.get("CHAOS_EMPTY") == "1"
     slots = int(env["CHAOS_SLOTS"])
-    store = await (MysqlStore if is_empty else RecordedStore).open(url, pool_size=min(10, slots + 2))
+    kind, clock = MysqlStore if is_empty else RecordedStore, SystemClock()
+    store = await opened(lambda: kind.open(url, pool_size=min(10, slots + 2)), clock)
     if isinstance(store, RecordedStore):
         store.target = target
     bus = await JetStreamBus.open(env["CHAOS_NATS_URL"], name=name, closed=stop.set, anew=store.ring_all_again)
     steps: list[Any] = [EmptyStep(step) if is_empty else Step(step, target) for step in STEPS]
+    plans = Plans(plan(steps, int(version)) for version in env["CHAOS_VERSIONS"].split(","))
     parts = Parts(
-        name, slots, store, bus, RenewalLine(url), Plans([plan(steps)]), KeyRing("k1", {"k1": bytes(32)}, bytes(32), os.urandom),
-        SystemClock(), random.random, Metrics(CollectorRegistry()), Failpoints(env.get("CHAOS_FAILPOINT", "")),
+        name, slots, store, bus, RenewalLine(url), plans, KeyRing("k1", {"k1": bytes(32)}, bytes(32), os.urandom), clock,
+        random.random, Metrics(CollectorRegistry()), Failpoints(env.get("CHAOS_FAILPOINT", "")),
         (lambda: 0.0) if env.get("CHAOS_UNGUARDED") == "1" else _lease_clock, os._exit,
     )  # fmt: skip
     try:

@@ -33,15 +33,16 @@ class Findings:
         return not (self.lost or self.duplicated or self.violations)
 
 
-def judge(place: Field, *, caps: Mapping[str, int] | None = None) -> Findings:
-    """Judge everything that was accepted on this field."""
+def judge(place: Field, *, caps: Mapping[str, int] | None = None, effects: bool = True) -> Findings:
+    """Judge everything that was accepted on this field; without `effects` when no worker did the jobs."""
     found = Findings(len(place.accepted))
     states: dict[str, str] = dict(place.rows("SELECT job_id, status FROM jobs"))
     found.lost = {job_id for job_id in place.accepted if states.get(job_id) not in TERMINAL}
     _jobs(place, found, caps or {})
     _claims(place, found)
     _writes(place, found)
-    _effects(place, found, states)
+    if effects:
+        _effects(place, found, states)
     found.recovery = recoveries(place)
     return found
 
