@@ -16,10 +16,11 @@ from typing import Any
 
 from wpclone.wordpress import excludes
 from wpclone.wordpress.agent.client import AgentClient
-from wpclone.wordpress.agent.wire import Entry, Part
+from wpclone.wordpress.agent.wire import Part
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.fence import Fence
-from wpclone.wordpress.file_rules import LeftOut, file_left_out, shown
+from wpclone.wordpress.file_choice import why_not
+from wpclone.wordpress.file_rules import LeftOut, shown
 from wpclone.wordpress.file_state import CopiedFile, FileState, Indexed
 from wpclone.wordpress.file_writer import TreeWriter, checked_path
 from wpclone.wordpress.inspect import SiteReport
@@ -36,12 +37,6 @@ _SPARE_BYTES = 32 << 20
 _MOST_SHOWN = 500
 _REREADS = 2
 
-_KINDS_LEFT_OUT = {
-    "x": "a link to nothing",
-    "c": "a link in a circle",
-    "o": "neither file, directory nor link",
-    "u": "a directory the web server's user cannot read",
-}
 _STATES_LEFT_OUT = {
     "gone": "deleted at the source while it was copied",
     "unreadable": "the web server's user cannot read it",
@@ -92,7 +87,7 @@ async def _index(agent: AgentClient, roots: Sequence[Root], state: FileState, fe
                     left_out = []
                     for entry in entries:
                         local = checked_path(root.local(checked_path(entry.path)))
-                        reason = _why_not(entry, root, exclude)
+                        reason = why_not(entry, root, exclude)
                         if reason is None:
                             state.add(out, number, entry, local)
                         elif reason != excludes.REASON:
@@ -101,15 +96,6 @@ async def _index(agent: AgentClient, roots: Sequence[Root], state: FileState, fe
         await asyncio.to_thread(state.end_index, out)
     finally:
         out.close()
-
-
-def _why_not(entry: Entry, root: Root, exclude: Sequence[str]) -> str | None:
-    """Why an entry is not copied, or None. Raises SiteError(HOSTILE_PATH) for a link that leads out."""
-    if entry.kind == "s":
-        return root.skipped().get(entry.path, "left out")
-    if entry.kind == "l" and entry.target:
-        checked_path(entry.target)
-    return _KINDS_LEFT_OUT.get(entry.kind) or file_left_out(root.rule_path(entry.path), exclude)
 
 
 class _Copy:

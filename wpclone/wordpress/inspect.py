@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Self
 
 from wpclone.wordpress import excludes
 from wpclone.wordpress.agent.client import AgentClient
-from wpclone.wordpress.agent.wire import Damaged, decoded
+from wpclone.wordpress.agent.wire import Damaged, Entry, decoded
 from wpclone.wordpress.constants import Withheld, judge
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.excludes import Excluded, Excludes, Tally, path_glob, table_glob
-from wpclone.wordpress.file_rules import DROP_INS, LeftOut, file_left_out, shown
+from wpclone.wordpress.file_choice import why_not
+from wpclone.wordpress.file_rules import DROP_INS, LeftOut, shown
 from wpclone.wordpress.ownership import CORE, USERS, own_tables
 from wpclone.wordpress.roots import Root, roots_to_copy
 
 NOTHING_EXCLUDED = Excludes()
+MOST_LEFT_OUT = 200
+"""Files left out that a report lists; it counts them all."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class SiteReport:
 
     `constants` are the source's, for the generated wp-config to judge; those that look like credentials have the value None
     there, or are only named in `withheld` (with the reason), so that a report can be kept where secrets may not. `excluded` says
-    what the caller's globs left out; tables and files do not have it.
+    what the caller's globs left out; tables and files do not have it. `left_out_files` are the first of those that no copy gets.
     """
 
     home: str
@@ -71,6 +74,8 @@ class SiteReport:
     stylesheet: str
     drop_ins: tuple[str, ...]
     excluded: tuple[Excluded, ...] = ()
+    left_out_files: tuple[LeftOut, ...] = ()
+    left_out_files_count: int = 0
 
     @property
     def rows(self) -> int:
@@ -89,11 +94,12 @@ class SiteReport:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`, also after a round through JSON text."""
-        made = {field.name: value[field.name] for field in fields(cls) if field.name in value or field.default is MISSING}
+        made = {one.name: value[one.name] for one in fields(cls) if one.name in value or one.default is MISSING}
         for name in ("views", "triggers", "code_found", "administrators", "active_plugins", "drop_ins"):
             made[name] = tuple(made[name])
         made["tables"] = tuple(TableReport(**table) for table in made["tables"])
         made["left_out"] = tuple(LeftOut(**item) for item in made["left_out"])
+        made["left_out_files"] = tuple(LeftOut(**item) for item in made.get("left_out_files", ()))
         made["excluded"] = tuple(Excluded(**item) for item in made.get("excluded", ()))
         made["roots"] = tuple(
             Root(root["name"], root["path"], root["place"], tuple((here, usual) for here, usual in root["usual"]))
@@ -130,7 +136,7 @@ async def _report(agent: AgentClient, said: Mapping[str, Any], keep: Collection[
     roots = roots_to_copy({name: decoded(path) for name, path in said["roots"].items()})
     tally = Tally(exclude)
     own, left_out, views = _tables(said["tables"], str(said["prefix"]), constants, exclude, tally)
-    files, file_bytes, drop_ins = await _count_files(agent, roots, exclude, tally)
+    files = await _count_files(agent, roots, exclude, tally)
     content = decoded(said["roots"]["content"]) if "content" in said["roots"] else decoded(said["abspath"]) + b"wp-content"
     return SiteReport(
         home=_text(constants.get("WP_HOME") or options.get("home") or options["siteurl"]).rstrip("/"),
@@ -152,8 +158,8 @@ async def _report(agent: AgentClient, said: Mapping[str, Any], keep: Collection[
         left_out=left_out,
         views=views,
         triggers=_texts(said["triggers"]),
-        files=files,
-        file_bytes=file_bytes,
+        files=files.number,
+        file_bytes=files.bytes,
         constants=kept,
         withheld=withheld,
         code_in_wp_config=bool(said["code"]),
@@ -162,8 +168,10 @@ async def _report(agent: AgentClient, said: Mapping[str, Any], keep: Collection[
         active_plugins=_texts(options.get("active_plugins", [])),
         template=_text(options.get("template", "")),
         stylesheet=_text(options.get("stylesheet", "")),
-        drop_ins=drop_ins,
+        drop_ins=tuple(files.drop_ins),
         excluded=tally.sums(),
+        left_out_files=tuple(files.left_out),
+        left_out_files_count=files.left_out_count,
     )
 
 
@@ -222,25 +230,40 @@ def _tables(
     return tuple(own), tuple(left_out), tuple(views)
 
 
-async def _count_files(
-    agent: AgentClient, roots: Sequence[Root], exclude: Excludes, tally: Tally
-) -> tuple[int, int, tuple[str, ...]]:
-    """Files to copy, their bytes, and the drop-ins that are there."""
-    files = size = 0
-    drop_ins = []
+@dataclass
+class _Files:
+    """What the file index says: files to copy, their bytes, the drop-ins that are there, and what stays behind."""
+
+    number: int = 0
+    bytes: int = 0
+    drop_ins: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    left_out_count: int = 0
+
+
+async def _count_files(agent: AgentClient, roots: Sequence[Root], exclude: Excludes, tally: Tally) -> _Files:
+    files = _Files()
     for root in roots:
         async with aclosing(agent.index(root.name, skip=list(root.skipped()))) as index:
             async for found in index:
                 for entry in found:
-                    if entry.kind not in "fF":
-                        continue
-                    path = root.rule_path(entry.path)
-                    if path.startswith(b"wp-content/") and path[11:] in DROP_INS:
-                        drop_ins.append(shown(path))
-                    if file_left_out(path) is None:
-                        glob = path_glob(shown(path), exclude.paths)
-                        if glob is not None:
-                            tally.add("path", glob, entry.size)
-                            continue
-                        files, size = files + 1, size + entry.size
-    return files, size, tuple(drop_ins)
+                    _judge_file(entry, root, files, exclude, tally)
+    return files
+
+
+def _judge_file(entry: Entry, root: Root, files: _Files, exclude: Excludes, tally: Tally) -> None:
+    path, is_file = root.rule_path(entry.path), entry.kind in "fF"
+    if is_file and path.startswith(b"wp-content/") and path[11:] in DROP_INS:
+        files.drop_ins.append(shown(path))
+    reason = why_not(entry, root, exclude.paths)
+    if reason is None:
+        files.number += is_file
+        files.bytes += entry.size if is_file else 0
+    elif reason == excludes.REASON:
+        glob = path_glob(shown(path), exclude.paths)
+        if is_file and glob is not None:
+            tally.add("path", glob, entry.size)
+    else:
+        files.left_out_count += 1
+        if len(files.left_out) < MOST_LEFT_OUT:
+            files.left_out.append(LeftOut(shown(path), reason))
