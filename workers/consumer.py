@@ -16,6 +16,7 @@ import structlog
 
 from workers.claims import Claims
 from workers.failpoints import Failpoints
+from workers.fairness import Fairness
 from workers.turns import WEIGHTS, Turns
 from wpclone.core.bus import Bus, Delivery
 from wpclone.core.clock import Clock
@@ -68,6 +69,7 @@ class Consumer:
         self._claims = claims
         self._slots = slots
         self._turns = Turns()
+        self._fairness = Fairness(post.store, post.clock)
         self._pulling: set[Priority] = set()
         self._claiming = 0
         self._empty_until: dict[Priority, float] = {}
@@ -180,7 +182,7 @@ class Consumer:
             # Somebody else, or a later we: rung again at once instead of after the broker's patience.
             await self._post.store.unring([ring.job_id])
             return None
-        claim = await self._claims.make(ring.job_id)
+        claim = await self._fairness.claim(ring, self._claims.make)
         if claim is None:
             _log.debug("ring.not_claimable", job_id=ring.job_id, enqueue_seq=ring.enqueue_seq)
             return None

@@ -34,7 +34,7 @@ from wpclone.core.jobs.job import Claim, Clone, Job, JobError, Limits, NewJob, P
 from wpclone.core.jobs.states import CloneState, JobKind, JobState, Priority, StepState, Verdict
 from wpclone.core.jobs.transitions import CloneChange
 from wpclone.core.jobs.view import from_rfc3339
-from wpclone.core.store import JobStore, Page
+from wpclone.core.store import JobStore, Page, Share
 
 T = TypeVar("T")
 READY = CloneChange(CloneState.READY, {"port": 1}, url="http://clone.test", admin_login="editor", starts_ttl=True)
@@ -548,6 +548,38 @@ async def test_customers_are_rung_in_turns_and_urgent_jobs_first(bench: StoreBen
     rings = await bench.store.due(per_customer=3, most=4, quiet=DUE_NOW)
     assert [ring.job_id for ring in rings] == [job_id(20), job_id(30), job_id(1), job_id(31)]
     assert [r.job_id for r in await bench.store.due(per_customer=3, most=9, quiet=DUE_NOW)] == [job_id(2), job_id(3), job_id(4)]
+
+
+async def test_who_waits_and_who_runs_is_told_by_customer_and_priority(bench: StoreBench) -> None:
+    assert await bench.store.shares() == []
+    await with_customer(bench.store, "a")
+    await with_customer(bench.store, "b", Limits(running_jobs=1))
+    for n in range(1, 4):
+        await bench.store.accept(new_job(n, customer_id="a"))
+    for n in (11, 12):
+        await bench.store.accept(new_job(n, customer_id="b", priority=Priority.HIGH))
+    await claimed(bench.store, job_id(1))
+    await claimed(bench.store, job_id(11))
+    assert await bench.store.claim(job_id(12), worker="w1") is None
+    shares = sorted(await bench.store.shares(), key=lambda share: share.customer_id)
+    assert shares == [Share("a", Priority.NORMAL, 2, 1), Share("b", Priority.HIGH, 0, 1)]
+
+
+async def test_a_customers_next_job_is_the_one_that_waits_longest(bench: StoreBench) -> None:
+    for n in (3, 2):
+        await accepted_clone(bench.store, n)
+        await bench.advance(1)
+    await bench.store.accept(new_job(1, priority=Priority.HIGH))
+    claim = await claimed(bench.store, job_id(2))
+    step = Step("one", 0, StepState.WAITING, attempts=1)
+    assert await bench.store.next_waiting(CUSTOMER, Priority.NORMAL, but=[]) == job_id(3)
+    assert await bench.store.next_waiting(CUSTOMER, Priority.NORMAL, but=[job_id(3)]) is None
+    await bench.store.apply(transitions.retry_later(claim, step, attempt=1, pause=timedelta(seconds=60), status_message=""))
+    assert await bench.store.next_waiting(CUSTOMER, Priority.NORMAL, but=[job_id(3)]) is None
+    await bench.advance(61)
+    assert await bench.store.next_waiting(CUSTOMER, Priority.NORMAL, but=[job_id(3)]) == job_id(2)
+    assert await bench.store.next_waiting(CUSTOMER, Priority.HIGH, but=[job_id(3)]) == job_id(1)
+    assert await bench.store.next_waiting("other", Priority.NORMAL, but=[]) is None
 
 
 async def test_two_relays_never_ring_the_same_job(bench: StoreBench) -> None:

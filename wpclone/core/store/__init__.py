@@ -83,6 +83,16 @@ class QueueDepth:
     oldest_seconds: float
 
 
+@dataclass(frozen=True)
+class Share:
+    """A customer's jobs of one priority: how many may run now and wait, but for those its cap holds back, and how many run."""
+
+    customer_id: str
+    priority: Priority
+    waiting: int
+    running: int
+
+
 class JobStore(Protocol):
     """Jobs, claims, clones, customers and tokens, kept."""
 
@@ -171,6 +181,12 @@ class JobStore(Protocol):
 
     async def ring_all_again(self) -> int:
         """The stream was made anew: `rung_until = now` for all jobs that should run; how many."""
+
+    async def shares(self) -> list[Share]:
+        """Who waits and who runs; customers and priorities without either are left out."""
+
+    async def next_waiting(self, customer_id: str, priority: Priority, *, but: Sequence[str]) -> str | None:
+        """The customer's job of this priority that waits longest, or None; not one of `but`, and none that its cap holds back."""
 
     async def get_clone(self, clone_id: str) -> Clone | None:
         """The clone, or None."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from wpclone.core.jobs.job import Ring
-from wpclone.core.jobs.states import JobState
-from wpclone.core.store import PRIORITY_RANK, RING_AGAIN, QueueDepth
+from wpclone.core.jobs.states import JobState, Priority
+from wpclone.core.store import PRIORITY_RANK, RING_AGAIN, QueueDepth, Share
 from wpclone.core.store.memory.shelves import Kept, Part
 
 
@@ -52,6 +52,31 @@ class Rings(Part):
         running = sum(kept.job.state is JobState.RUNNING for kept in self._shelves.jobs.values())
         oldest = min((job.next_run_at for job in runnable), default=now)
         return QueueDepth(len(runnable), running, max(0.0, (now - oldest).total_seconds()))
+
+    async def shares(self) -> list[Share]:
+        """See JobStore.shares."""
+        now = self._shelves.now()
+        waiting, running = Counter[tuple[str, Priority]](), Counter[tuple[str, Priority]]()
+        for kept in self._shelves.jobs.values():
+            whose = (kept.job.customer_id, kept.job.priority)
+            waiting[whose] += self._may_start(kept, now)
+            running[whose] += kept.job.state is JobState.RUNNING
+        return [Share(*whose, waiting[whose], running[whose]) for whose in sorted(waiting) if waiting[whose] or running[whose]]
+
+    async def next_waiting(self, customer_id: str, priority: Priority, *, but: Sequence[str]) -> str | None:
+        """See JobStore.next_waiting."""
+        now = self._shelves.now()
+        waiting = [
+            (kept.job.next_run_at, job_id)
+            for job_id, kept in self._shelves.jobs.items()
+            if (kept.job.customer_id, kept.job.priority) == (customer_id, priority)
+            and job_id not in but
+            and self._may_start(kept, now)
+        ]
+        return min(waiting)[1] if waiting else None
+
+    def _may_start(self, kept: Kept, now: datetime) -> bool:
+        return kept.job.state is JobState.PENDING and self._is_due(kept, now, timedelta(0)) and not kept.waits_for_cap
 
     def _is_due(self, kept: Kept, now: datetime, quiet: timedelta) -> bool:
         job = kept.job

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from wpclone.core.jobs.job import Ring
 from wpclone.core.jobs.states import Priority
-from wpclone.core.store import RING_AGAIN, QueueDepth
+from wpclone.core.store import RING_AGAIN, QueueDepth, Share
 from wpclone.core.store.mysql.database import Session
 from wpclone.core.store.mysql.part import Part
 from wpclone.core.store.mysql.rows import NOW
@@ -35,6 +35,12 @@ _ALL_AGAIN = f"UPDATE jobs j SET j.rung_until = {NOW} WHERE {_OPEN}"
 _DEPTH = f"""SELECT COALESCE(SUM({_SHOULD_RUN}), 0), COALESCE(SUM(j.status = 'running'), 0),
     COALESCE(TIMESTAMPDIFF(MICROSECOND, MIN(IF({_SHOULD_RUN}, j.next_run_at, NULL)), {NOW}), 0)
   FROM jobs j WHERE {_OPEN}"""
+_MAY_START = "j.waits_for_cap = 0"
+_SHARES = f"""SELECT j.customer_id, j.priority, SUM({_PENDING} AND {_MAY_START}), SUM(j.status = 'running')
+  FROM jobs j WHERE {_OPEN} GROUP BY j.customer_id, j.priority"""
+_NEXT = f"""SELECT j.job_id FROM jobs j
+  WHERE j.customer_id = %(customer_id)s AND j.priority = %(priority)s AND {_PENDING} AND {_MAY_START} AND j.job_id NOT IN %(but)s
+  ORDER BY j.next_run_at, j.job_id LIMIT 1"""
 
 
 class Rings(Part):
@@ -65,6 +71,18 @@ class Rings(Part):
         (found,) = await self._db.read(_DEPTH, quiet=0)
         runnable, running, microseconds = found.rows[0]
         return QueueDepth(int(runnable), int(running), max(0.0, int(microseconds) / 1e6))
+
+    async def shares(self) -> list[Share]:
+        """See JobStore.shares."""
+        (found,) = await self._db.read(_SHARES)
+        shares = [Share(one, Priority(priority), int(waiting), int(running)) for one, priority, waiting, running in found.rows]
+        return [share for share in shares if share.waiting or share.running]
+
+    async def next_waiting(self, customer_id: str, priority: Priority, *, but: Sequence[str]) -> str | None:
+        """See JobStore.next_waiting."""
+        left_out = list(but) or [""]
+        (found,) = await self._db.read(_NEXT, customer_id=customer_id, priority=priority.value, but=left_out)
+        return str(found.rows[0][0]) if found.rows else None
 
 
 async def _marked(session: Session, job_ids: list[str], quiet: float) -> dict[str, Ring]:
