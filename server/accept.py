@@ -100,15 +100,18 @@ class Accept:
                 "keep_constants": list(ask.keep_constants),
                 "exclude_paths": list(ask.exclude_paths),
                 "exclude_tables": list(ask.exclude_tables),
+                **({"dry_run": True} if ask.dry_run else {}),
             },
             secrets=self.keys.encrypt(json.dumps(secrets).encode(), clone_id),
             definition_version=CLONE_VERSION,
             run_for=CLONE_RUNS_FOR,
-            clone_id=clone_id,
+            clone_id=None if ask.dry_run else clone_id,
         )
 
     async def _accept_clone(self, new: NewJob, key: RequestKey | None) -> Job:
-        """The clone job, and the clone it is to make."""
+        """The clone job, and the clone it is to make; a dry run makes none."""
+        if new.clone_id is None:
+            return await self.store.accept(new, key=key)
         clone = NewClone(
             clone_id=new.job_id,
             customer_id=new.customer_id,

@@ -27,13 +27,13 @@ class Estimates:
             self._seconds[kind] = await self._store.step_seconds(kind)
 
     def completion(self, job: Job) -> datetime | None:
-        """When the job will probably be done; None when unknown, final, or being undone."""
+        """When the job will probably be done; None when unknown, final, being undone, or a dry run, which is short."""
         if job.state.is_terminal or job.verdict is not None or job.cancel_requested_at is not None:
             return None
         if job.estimated_completion is not None:
             return job.estimated_completion
         usual = self._seconds.get(job.kind)
-        if not usual:
+        if not usual or job.request.get("dry_run"):
             return None
         now = self._clock.now()
         return max(now, job.next_run_at) + timedelta(seconds=_remaining(job, usual, now))

@@ -38,7 +38,7 @@ class Showing:
 
     def _password(self, job: Job) -> str | None:
         """Derived from the job's seed, as the worker does; None when there is none or the seed can no longer be read."""
-        if job.kind is not JobKind.CLONE or job.state is not JobState.COMPLETED or job.secrets is None:
+        if job.kind is not JobKind.CLONE or job.clone_id is None or job.state is not JobState.COMPLETED or job.secrets is None:
             return None
         try:
             seed = json.loads(self._keys.decrypt(job.secrets, job.job_id))["seed"]

@@ -51,7 +51,7 @@ class Source:
 
 @dataclass(frozen=True)
 class CloneAsk:
-    """A clone that is asked for. `customer_id` is empty when the token decides."""
+    """A clone that is asked for. `customer_id` is empty when the token decides; `dry_run`: none is made."""
 
     request_id: str
     customer_id: str
@@ -60,6 +60,7 @@ class CloneAsk:
     keep_constants: tuple[str, ...] = ()
     exclude_paths: tuple[str, ...] = ()
     exclude_tables: tuple[str, ...] = ()
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def clone_ask(request: clone_service_pb2.CreateCloneRequest, lives: Lives) -> Cl
         keep_constants=_constants(wrong, list(request.keep_constants)),
         exclude_paths=_globs(wrong, "exclude_paths", request.exclude_paths, PATH_GLOB, like=PATH_GLOB_LIKE),
         exclude_tables=_globs(wrong, "exclude_tables", request.exclude_tables, TABLE_GLOB, like=TABLE_GLOB_LIKE),
+        dry_run=request.dry_run,
     )
     wrong.check()
     return ask

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from workers.clone_databases import CloneDatabases
+from workers.dry_run_plan import dry_run_plan
 from workers.pages import Pages
 from workers.plans import Plan, PlannedStep
+from workers.source_visit import looking, reaching, releasing
 from workers.sources import Sources
 from workers.steps.copy_files import CopyFiles
 from workers.steps.copy_tables import CopyTables
@@ -18,7 +20,6 @@ from workers.steps.create_database import CreateDatabase
 from workers.steps.create_site import CreateSite
 from workers.steps.guard import Guard, GuardRoom
 from workers.steps.preflight import Preflight, Room
-from workers.steps.reach_source import ReachSource
 from workers.steps.release_source import ReleaseSource
 from workers.steps.verify import Verify
 from wpclone.core.jobs.job import Facts, Job
@@ -28,8 +29,8 @@ from wpclone.core.jobs.transitions import CloneChange
 from wpclone.wordpress.constants import Withheld
 
 VERSION = 2
-"""The newest definition of a clone job; `NewJob.definition_version` names it. Version 2 leaves out what a request excludes:
-a worker that would copy it all must not take such a job."""
+"""The newest definition of a clone job; `NewJob.definition_version` names it. Version 2 leaves out what a request excludes,
+and has dry runs: a worker that would copy it all must not take such a job."""
 
 MOST_LISTED = 200
 """Entries of a list in the result; facts of the steps have all."""
@@ -37,9 +38,7 @@ MOST_LISTED = 200
 _OWN = Withheld.SET_BY_CLONE.value
 """Constants that every clone sets itself are no news."""
 
-_SOURCE = RetryPolicy(attempts=4, base=timedelta(seconds=1), most=timedelta(seconds=30))
 _PATIENT = RetryPolicy(attempts=6, base=timedelta(seconds=2), most=timedelta(seconds=120))
-_QUICK = RetryPolicy(attempts=3, base=timedelta(seconds=1), most=timedelta(seconds=5))
 _HEALTH = RetryPolicy(attempts=4, base=timedelta(seconds=1), most=timedelta(seconds=5))
 
 
@@ -56,19 +55,17 @@ class CloneTools:
 
 
 def clone_plans(tools: CloneTools) -> tuple[Plan, ...]:
-    """All versions this worker can run. Jobs of version 1 exclude nothing; their steps are the same."""
+    """All versions this worker can run, dry runs too. Jobs of version 1 exclude nothing; their steps are the same."""
     plan = clone_plan(tools)
-    return (plan, replace(plan, version=1))
+    return (plan, replace(plan, version=1), dry_run_plan(VERSION, tools.sources, tools.room))
 
 
 def clone_plan(tools: CloneTools) -> Plan:
     """The newest version."""
     sources, databases, runtime, work = tools.sources, tools.databases, tools.guard.runtime, tools.work
     steps = (
-        PlannedStep(
-            ReachSource(sources), "Reaching the source", 3, _minutes(5), _SOURCE, undo_deadline=_minutes(3), undo_retry=_QUICK
-        ),
-        PlannedStep(Preflight(sources, tools.room), "Looking at the source", 4, _minutes(30), _SOURCE),
+        reaching(sources),
+        looking(Preflight(sources, tools.room)),
         PlannedStep(CreateDatabase(databases), "Creating the database", 1, _minutes(1)),
         PlannedStep(CreateSite(runtime), "Creating the site", 1, _minutes(5), undo_deadline=_minutes(6)),
         PlannedStep(
@@ -77,7 +74,7 @@ def clone_plan(tools: CloneTools) -> Plan:
         PlannedStep(CopyTables(sources, databases), "Copying tables", 35, _minutes(240), _PATIENT, resumable=True),
         PlannedStep(Guard(sources, tools.guard), "Guarding and serving the clone", 6, _minutes(15)),
         PlannedStep(Verify(tools.pages, databases, work), "Verifying the clone", 4, _minutes(3), _HEALTH),
-        PlannedStep(ReleaseSource(sources), "Removing our agent from the source", 1, _minutes(3), _QUICK),
+        releasing(sources),
     )
     return Plan(JobKind.CLONE, VERSION, steps, CloneEnding())
 
@@ -123,7 +120,7 @@ def _report(facts: Mapping[str, Facts]) -> dict[str, Any]:
         "followed_links": files["followed"],
         "changed_files": files["changed"],
         "source": {name: site[name] for name in ("wp_version", "php_version", "db_version")},
-        "agent": facts["release_source"]["agent"],
+        "agent": facts[ReleaseSource.name]["agent"],
         "title": facts[Verify.name]["title"],
     }
     for name, value in list(report.items()):

@@ -55,12 +55,13 @@ class Ending(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """A job kind's ordered steps at one version."""
+    """A job kind's ordered steps at one version; those of its dry run, which only looks, beside it."""
 
     kind: JobKind
     version: int
     steps: tuple[PlannedStep, ...]
     ending: Ending
+    is_dry_run: bool = False
 
     @property
     def scale(self) -> Scale:
@@ -72,8 +73,8 @@ class Plans:
     """The plans this worker can run."""
 
     def __init__(self, plans: Iterable[Plan]) -> None:
-        self._plans = {(plan.kind, plan.version): plan for plan in plans}
+        self._plans = {(plan.kind, plan.version, plan.is_dry_run): plan for plan in plans}
 
     def find(self, job: Job) -> Plan | None:
         """The plan of this job, or None when this worker is too old or too new for it."""
-        return self._plans.get((job.kind, job.definition_version))
+        return self._plans.get((job.kind, job.definition_version, bool(job.request.get("dry_run"))))

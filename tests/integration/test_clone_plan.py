@@ -127,6 +127,14 @@ class Yard:
     async def clone(self, source: dict[str, str], *, url: str = "", **request: object) -> Job:
         return await self.run(await self.accept(source, url=url, **request))
 
+    async def dry_run(self, source: dict[str, str], **request: object) -> Job:
+        await self.store.create_customer(CUSTOMER, Limits())
+        job_id = new_clone_id()
+        asked = {"source_url": self.source.url, "source_kind": "admin_login", "ttl_minutes": 60, "dry_run": True, **request}
+        secrets = self.keys.encrypt(json.dumps({"seed": SEED, "source": source}).encode(), job_id)
+        await self.store.accept(NewJob(job_id, JobKind.CLONE, CUSTOMER, asked, secrets, VERSION, timedelta(hours=1)))
+        return await self.run(job_id)
+
     async def delete(self, clone_id: str) -> Job:
         new = NewJob(
             clone_id.replace("clone", "delete"), JobKind.DELETE, CUSTOMER, {"clone_id": clone_id}, None, 1, timedelta(hours=1),
@@ -211,6 +219,31 @@ async def test_a_source_that_cannot_be_cloned_fails_with_its_reason_and_leaves_n
     assert job.error is not None
     assert job.error.reason == reason or not reason
     assert job.error.reason != "INTERNAL"
+    assert (yard.left_of(job.job_id), yard.agents(), job.needs_attention) == ([], [], False)
+
+
+async def test_a_dry_run_tells_all_and_leaves_nothing_anywhere(yard: Yard) -> None:
+    zipped = yard.source.put("wp-content/uploads/big.zip", b"x" * 1000)
+    yard.most_bytes = 1000
+    try:
+        job = await yard.dry_run(admin(yard), exclude_paths=["*.zip"], exclude_tables=["no_such_*"])
+    finally:
+        zipped.unlink()
+    assert job.state is JobState.COMPLETED, job.error
+    assert job.result is not None
+    report = job.result["report"]
+    assert [step.name for step in job.steps] == ["reach_source", "preflight", "release_source"]
+    assert (report["dry_run"], report["agent"]) == (True, "removed")
+    assert [refusal["reason"] for refusal in report["refusals"]] == ["SITE_TOO_LARGE"]
+    assert job.result["bytes"] == report["file_bytes"] + report["table_bytes"] < report["room"]["needed_bytes"]
+    assert job.result["files"] > 100
+    assert {table["name"] for table in report["tables"]} >= {"wp_posts", "wp_options"}
+    assert list(report["excluded"]) == [
+        {"kind": "path", "glob": "*.zip", "count": 1, "bytes": 1000},
+        {"kind": "table", "glob": "no_such_*", "count": 0, "bytes": 0},
+    ]
+    assert "wp-config.php" in {item["name"] for item in report["left_out_files"]}
+    assert await yard.store.get_clone(job.job_id) is None
     assert (yard.left_of(job.job_id), yard.agents(), job.needs_attention) == ([], [], False)
 
 

@@ -112,6 +112,25 @@ async def failed(rest: Rest) -> str:
     return job_id
 
 
+async def test_a_dry_run_is_a_job_without_a_clone(rest: Rest) -> None:
+    asked = await rest.call("POST", "/api/v2/clone", json={**FLAT, "dry_run": True, "exclude_paths": ["*.zip"]})
+    job_id = asked.body["job_id"]
+    assert (asked.status, "clone_id" in asked.body) == (202, False)
+    assert (await rest.call("GET", f"/api/v2/clones/{job_id}")).status == 404
+    claim = await rest.edge.claim(job_id)
+    report = {"dry_run": True, "refusals": [], "room": {"needed_bytes": 70_000_000}, "tables_count": 12}
+    result = {"rows": 900, "files": 3000, "bytes": 5_000_000, "report": report}
+    await rest.edge.apply(transitions.completed(claim, result=result, status_message="Completed", clone=None))
+    answer = await rest.call("GET", f"/api/v2/jobs/{job_id}")
+    assert golden(answer.body, job_id) == {
+        "job_id": "<id>", "type": "clone", "status": "completed", "progress": 100, "status_message": "Completed",
+        "status_url": "/api/v2/jobs/<id>", "created_at": TIME, "updated_at": TIME, "completed_at": TIME,
+        "result": {"rows": "900", "files": "3000", "bytes": "5000000", "report": report},
+        "kind": "JOB_KIND_CLONE", "state": "JOB_STATE_COMPLETED", "steps": [], "attempt": 0, "revision": 3,
+        "needs_attention": False, "customer_id": CUSTOMER,
+    }  # fmt: skip
+
+
 async def test_a_failed_job_says_why(rest: Rest) -> None:
     job_id = await failed(rest)
     body = golden((await rest.call("GET", f"/api/v2/jobs/{job_id}")).body, job_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from workers.sources import Sources
 from workers.step import Done, StepContext
 from wpclone.core.jobs.errors import Fatal
 from wpclone.core.jobs.job import Facts
+from wpclone.wordpress.errors import SiteError
 from wpclone.wordpress.excludes import Excludes
 from wpclone.wordpress.inspect import SiteReport, inspect, refuse_unsupported
 
@@ -40,22 +41,27 @@ class Room:
 
 
 class Preflight:
-    """The step `preflight`. Creates nothing, so there is nothing to undo."""
+    """The step `preflight`. `only_tells`: a site that cannot be cloned is no failure."""
 
     name = "preflight"
 
-    def __init__(self, sources: Sources, room: Room) -> None:
+    def __init__(self, sources: Sources, room: Room, *, only_tells: bool = False) -> None:
         self._sources = sources
         self._room = room
+        self._only_tells = only_tells
 
     async def do(self, context: StepContext) -> Done:
-        """Facts: the source's report, without the values of credentials."""
+        """Facts: the source's report, without the values of credentials; the room there is; why it cannot be cloned, which is
+        raised unless this step only tells."""
         async with self._sources.agent(context) as agent:
             report = await inspect(agent, exclude=excludes_of(context))
-        refuse_unsupported(report)
-        refuse_too_large(report, self._room.most_bytes)
-        refuse_too_little_space(report, await asyncio.to_thread(self._room.free, self._room.directory))
-        return Done({"report": report.to_json()})
+        free = await asyncio.to_thread(self._room.free, self._room.directory)
+        refusals = list(_refusals(report, self._room.most_bytes, free))
+        if refusals and not self._only_tells:
+            raise refusals[0]
+        told = [{"reason": _reason(error), "message": error.message} for error in refusals]
+        room = {"needed_bytes": needed_bytes(report), "free_bytes": free, "most_bytes": self._room.most_bytes}
+        return Done({"report": report.to_json(), "room": room, "refusals": told})
 
     async def undo(self, context: StepContext) -> None:
         """Nothing was made."""
@@ -72,6 +78,29 @@ def report_of(facts: Facts) -> SiteReport:
     return SiteReport.from_json(facts["report"])
 
 
+def needed_bytes(report: SiteReport) -> int:
+    """The disk space a copy takes while it is made."""
+    return report.file_bytes + TABLE_FACTOR * report.table_bytes + SPARE_BYTES
+
+
+def _refusals(report: SiteReport, most: int, free: int) -> Iterator[Fatal | SiteError]:
+    """Every reason for which this site cannot be cloned here."""
+    judges: tuple[Callable[[], None], ...] = (
+        lambda: refuse_unsupported(report),
+        lambda: refuse_too_large(report, most),
+        lambda: refuse_too_little_space(report, free),
+    )
+    for judge in judges:
+        try:
+            judge()
+        except (Fatal, SiteError) as error:
+            yield error
+
+
+def _reason(error: Fatal | SiteError) -> str:
+    return error.code if isinstance(error, Fatal) else error.reason.value
+
+
 def refuse_too_large(report: SiteReport, most: int) -> None:
     """Raise Fatal(SITE_TOO_LARGE)."""
     size = report.file_bytes + report.table_bytes
@@ -81,7 +110,7 @@ def refuse_too_large(report: SiteReport, most: int) -> None:
 
 def refuse_too_little_space(report: SiteReport, free: int) -> None:
     """Raise Fatal(TOO_LITTLE_SPACE)."""
-    needed = report.file_bytes + TABLE_FACTOR * report.table_bytes + SPARE_BYTES
+    needed = needed_bytes(report)
     if needed > free:
         sentence = (
             f"The copy needs {_megabytes(needed)} of disk and {_megabytes(free)} are free; free some, or clone a smaller site."

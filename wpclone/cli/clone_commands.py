@@ -36,6 +36,7 @@ ExcludePath = Annotated[
 ExcludeTable = Annotated[
     list[str] | None, typer.Option("--exclude-table", metavar="GLOB", help="Leave out tables of plugins: 'wp_statistics_*'.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only look: sizes, what would be left out, whether there is room.")]
 Count = Annotated[int, typer.Option(min=1, max=1000, help="Ask for this many clones of the source at once.")]
 FromFile = Annotated[
     Path | None,
@@ -55,6 +56,7 @@ def create(  # noqa: PLR0913, PLR0917 -- each option is an argument
     keep_constants: Keep = None,
     exclude_paths: ExcludePath = None,
     exclude_tables: ExcludeTable = None,
+    dry_run: DryRun = False,
     follow: Watch = True,
     count: Count = 1,
     from_file: FromFile = None,
@@ -67,7 +69,7 @@ def create(  # noqa: PLR0913, PLR0917 -- each option is an argument
     """Clone a WordPress site. Ctrl-C lets go; the job goes on."""
     if (source is None) == (from_file is None):
         raise typer.BadParameter("give either --source or --from-file")
-    content = (keep_constants or (), exclude_paths or (), exclude_tables or ())
+    content = (keep_constants or (), exclude_paths or (), exclude_tables or (), dry_run)
     if from_file is not None and (count != 1 or username or agent_key or password_stdin or any(content)):
         raise typer.BadParameter("--from-file has everything in its lines; give only --ttl and --request-id beside it")
     if request_id is not None and not REQUEST_ID.fullmatch(request_id):

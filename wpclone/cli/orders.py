@@ -23,18 +23,20 @@ from wpclone.v2.clone_service_pb2 import CreateCloneRequest
 
 @dataclass(frozen=True)
 class Content:
-    """What of the source is copied, apart from all that is its own: constants kept, paths and tables left out."""
+    """What of the source is copied: constants kept, paths and tables left out; with `dry_run` nothing, the service only looks."""
 
     keep_constants: Sequence[str] = ()
     exclude_paths: Sequence[str] = ()
     exclude_tables: Sequence[str] = ()
+    dry_run: bool = False
 
 
 def order(source: str, *, username: str, secret: str, is_agent: bool, content: Content) -> CreateCloneRequest:
     """One request. `secret` is the administrator's password, or the agent's key when `is_agent`."""
     request = CreateCloneRequest(
-        keep_constants=content.keep_constants, exclude_paths=content.exclude_paths, exclude_tables=content.exclude_tables
-    )
+        keep_constants=content.keep_constants, exclude_paths=content.exclude_paths, exclude_tables=content.exclude_tables,
+        dry_run=content.dry_run,
+    )  # fmt: skip
     if is_agent:
         request.source.agent.url, request.source.agent.key = source, secret
     else:

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -92,6 +92,8 @@ def job_text(job: job_pb2.Job) -> str:
 
 def result_pairs(result: job_pb2.JobResult) -> list[tuple[str, str]]:
     """What came of a job."""
+    if "dry_run" in result.report:
+        return _dry_run_pairs(result)
     copied = f"{result.rows} rows, {result.files} files, {table.amount(result.bytes)} in {result.copy_seconds:.1f} s"
     return [
         ("url", result.clone_url),
@@ -101,6 +103,21 @@ def result_pairs(result: job_pb2.JobResult) -> list[tuple[str, str]]:
         ("copied", copied if result.HasField("rows") else ""),
         ("consistency", result.consistency),
         ("egress", result.egress),
+    ]
+
+
+def _dry_run_pairs(result: job_pb2.JobResult) -> list[tuple[str, str]]:
+    """What a clone would be."""
+    report: dict[str, Any] = MessageToDict(result.report)
+    source, room = report["source"], report["room"]
+    return [
+        ("would copy", f"about {result.rows} rows, {result.files} files, {table.amount(result.bytes)}"),
+        ("needs", f"{table.amount(int(room['needed_bytes']))} of {table.amount(int(room['free_bytes']))} free"),
+        ("source", f"WordPress {source['wp_version']}, PHP {source['php_version']}, database {source['db_version']}"),
+        *(("excludes", f"{one['glob']}: {one['count']:.0f}, {table.amount(int(one['bytes']))}") for one in report["excluded"]),
+        ("leaves out", f"{len(report['left_out_tables'])} tables, {report['left_out_files_count']:.0f} files and directories"),
+        ("withholds", ", ".join(report["withheld_constants"])),
+        *(("refused", f"{one['reason']}: {one['message']}") for one in report["refusals"]),
     ]
 
 

@@ -38,6 +38,7 @@ class CreateCloneRequest(_message.Message):
     KEEP_CONSTANTS_FIELD_NUMBER: _builtins.int
     EXCLUDE_PATHS_FIELD_NUMBER: _builtins.int
     EXCLUDE_TABLES_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """1 to 64 of A-Z a-z 0-9 . _ : -; see the service. Empty: no protection against repeats."""
     source_url: _builtins.str
@@ -50,6 +51,10 @@ class CreateCloneRequest(_message.Message):
     """For whom; empty: the token's customer. Only an administrator's token may name another."""
     ttl_minutes: _builtins.int
     """How long the clone lives once it is ready, in minutes: from 5 to the installation's maximum (1,440 by default). Absent: 60."""
+    dry_run: _builtins.bool
+    """Only look: the job makes no clone. Its `result` has the sizes a clone would copy (rows are estimates of the source's server), and
+    `result.report` versions, what would be left out, the room there is, and in `refusals` why a clone would fail at once.
+    """
     @_builtins.property
     def source(self) -> _site_pb2.SourceSite:
         """The site to clone. Either this or `source_url`, `source_username` and `source_password`, never both."""
@@ -84,10 +89,11 @@ class CreateCloneRequest(_message.Message):
         keep_constants: _abc.Iterable[_builtins.str] | None = ...,
         exclude_paths: _abc.Iterable[_builtins.str] | None = ...,
         exclude_tables: _abc.Iterable[_builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ttl_minutes", b"_ttl_minutes", "source", b"source", "ttl_minutes", b"ttl_minutes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ttl_minutes", b"_ttl_minutes", "customer_id", b"customer_id", "exclude_paths", b"exclude_paths", "exclude_tables", b"exclude_tables", "keep_constants", b"keep_constants", "request_id", b"request_id", "source", b"source", "source_password", b"source_password", "source_url", b"source_url", "source_username", b"source_username", "ttl_minutes", b"ttl_minutes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ttl_minutes", b"_ttl_minutes", "customer_id", b"customer_id", "dry_run", b"dry_run", "exclude_paths", b"exclude_paths", "exclude_tables", b"exclude_tables", "keep_constants", b"keep_constants", "request_id", b"request_id", "source", b"source", "source_password", b"source_password", "source_url", b"source_url", "source_username", b"source_username", "ttl_minutes", b"ttl_minutes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ttl_minutes: _TypeAlias = _typing.Literal["ttl_minutes"]  # noqa: Y015
     _WhichOneofArgType__ttl_minutes: _TypeAlias = _typing.Literal["_ttl_minutes", b"_ttl_minutes"]  # noqa: Y015

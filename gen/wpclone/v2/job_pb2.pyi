@@ -376,7 +376,9 @@ Global___ErrorDetail: _TypeAlias = ErrorDetail  # noqa: Y015
 
 @_typing.final
 class JobResult(_message.Message):
-    """What came of a completed job. A delete job fills in `clone_id` alone. In JSON the 64-bit numbers are strings."""
+    """What came of a completed job. A delete job fills in `clone_id` alone, a dry run `rows`, `files`, `bytes` and `report`. In JSON the
+    64-bit numbers are strings.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -418,7 +420,9 @@ class JobResult(_message.Message):
 
     @_builtins.property
     def report(self) -> _struct_pb2.Struct:
-        """What was left out or changed, and why: withheld constants, tables, files, rewritten and left addresses."""
+        """What was left out or changed, and why: withheld constants, tables, files, rewritten and left addresses. Of a dry run: what a
+        clone would copy and leave out; it has `dry_run: true`.
+        """
 
     def __init__(
         self,
