@@ -29,6 +29,7 @@ from wpclone.core.bus import Bus
 from wpclone.core.clock import Clock
 from wpclone.core.ids import Randomness
 from wpclone.core.jobs.retry import Chance
+from wpclone.core.loop_delay import LoopDelay
 from wpclone.core.metrics import Metrics
 from wpclone.core.secrets import KeyRing
 from wpclone.core.store import JobStore
@@ -58,6 +59,10 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+WATCHES_EACH = 2000
+"""Watches and waits that one customer may have open at one server."""
+
+
 @dataclass(frozen=True)
 class World:
     """What a process finds outside of itself."""
@@ -83,7 +88,7 @@ class Rhythm:
 class App:
     """One serving process. `start`, then `drain`."""
 
-    def __init__(self, world: World, *, lives: Lives, runtime: str, rhythm: Rhythm) -> None:
+    def __init__(self, world: World, *, lives: Lives, runtime: str, rhythm: Rhythm, watches_each: int = WATCHES_EACH) -> None:
         self._world = world
         self._rhythm = rhythm
         self._tasks: list[asyncio.Task[None]] = []
@@ -91,7 +96,9 @@ class App:
         self._admission = Admission()
         self._estimates = Estimates(world.store, world.clock)
         self._ringer = Ringer(world.bus)
-        self._watches = Watches(world.store, world.bus, world.metrics, chance=world.chance, beat=rhythm.beat)
+        self._watches = Watches(
+            world.store, world.bus, world.metrics, chance=world.chance, beat=rhythm.beat, most_each=watches_each
+        )
         self._health = Health(world.store, SERVICES)
         self._parts = Parts(
             store=world.store,
@@ -116,6 +123,7 @@ class App:
         _enable_reflection((*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server)
         port = self._server.add_insecure_port(address)
         self._world.metrics.bus_connected.set_function(lambda: float(self._world.bus.is_connected))
+        self._keep("loop delay", LoopDelay(self._world.clock, self._world.metrics).once, 0.0)
         self._keep("health", self._health.look, 1.0)
         self._keep("watch.listen", self._watches.listen, 0.2)
         self._keep("watch.reread", self._watches.reread, self._rhythm.reread)

@@ -7,7 +7,7 @@ from server import translate
 from server.answer import Context, created, within
 from server.auth import customer_for, seen
 from server.service import Parts
-from wpclone.core.jobs.errors import JobNotFound, ShuttingDown, StoreUnavailable
+from wpclone.core.jobs.errors import JobNotFound, LimitReached, ShuttingDown, StoreUnavailable
 from wpclone.core.jobs.job import Job, Principal
 from wpclone.v1 import clone_service_pb2, clone_service_pb2_grpc
 from wpclone.v2 import job_pb2
@@ -35,12 +35,12 @@ class BlockingService(clone_service_pb2_grpc.CloneServiceServicer):
         return await created(self._on.showing.job(job), context)
 
     async def _ended(self, who: Principal, job: Job, seconds: float) -> Job:
-        """The job after its end, after `seconds`, or as it was accepted when store or server go away: it is recorded, so the
+        """The job after its end, after `seconds`, or as it was accepted when it cannot be waited for: it is recorded, so the
         caller gets its id and no error that would make it ask for another."""
         try:
-            with self._on.watches.watcher(job.job_id) as watcher:
+            with self._on.watches.watcher(job.job_id, whose=who.customer_id) as watcher:
                 watcher.offer(job)
                 await watcher.final(seconds)
             return seen(who, await self._on.store.get_job(job.job_id), JobNotFound)
-        except (ShuttingDown, StoreUnavailable):
+        except (LimitReached, ShuttingDown, StoreUnavailable):
             return job

@@ -54,7 +54,7 @@ async def run(settings: ServerSettings) -> int:
         stack.callback(await asyncio.to_thread(serve, metrics.registry, settings.metrics_address))
         world = World(store, bus, keys, metrics, SystemClock(), os.urandom, random.random)
         lives = Lives(settings.min_ttl_minutes, settings.max_ttl_minutes, settings.default_ttl_minutes)
-        app = App(world, lives=lives, runtime=settings.runtime, rhythm=Rhythm())
+        app = App(world, lives=lives, runtime=settings.runtime, rhythm=Rhythm(), watches_each=settings.watches_each)
         await app.start(settings.grpc_address)
         stack.push_async_callback(app.drain, settings.drain_seconds)
         await told.wait()

@@ -106,7 +106,7 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
         """See the proto."""
         who = await self._who(context)
         job_id, seconds = translate.job_and_wait(request)
-        with self._on.watches.watcher(job_id) as watcher:
+        with self._on.watches.watcher(job_id, whose=who.customer_id) as watcher:
             watcher.offer(await self._job(who, job_id))
             await watcher.final(within(seconds, context))
         return self._on.showing.to(who, await self._job(who, job_id))
@@ -117,7 +117,8 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
         """See the proto."""
         who = await self._who(context)
         job_id, after = translate.job_and_revision(request)
-        with self._on.watches.watcher(job_id) as watcher:  # registered before the read, so that no change falls between
+        # Registered before the read, so that no change falls between.
+        with self._on.watches.watcher(job_id, whose=who.customer_id) as watcher:
             watcher.offer(await self._job(who, job_id))
             async with aclosing(watcher.updates(after)) as updates:
                 async for update in updates:

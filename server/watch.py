@@ -8,15 +8,17 @@ carry news faster: every five seconds one read of all watched jobs makes a lost 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from wpclone.core.bus import Bus, subjects
-from wpclone.core.jobs.errors import JobNotFound, ShuttingDown
+from wpclone.core.jobs.errors import JobNotFound, LimitReached, ShuttingDown
 from wpclone.core.jobs.job import Job
 from wpclone.core.jobs.retry import Chance
 from wpclone.core.jobs.view import from_view
@@ -24,6 +26,9 @@ from wpclone.core.metrics import Metrics
 from wpclone.core.store import JobStore
 
 _log = structlog.get_logger(__name__)
+
+RETRY_AFTER = timedelta(seconds=5)
+"""What who has too many watches is told to wait."""
 
 READ_AT_ONCE = 1000
 """Jobs in one re-read."""
@@ -126,22 +131,31 @@ class Watcher:
 
 
 class Watches:
-    """All watchers of this process."""
+    """All watchers of this process, at most `most_each` of one customer."""
 
-    def __init__(self, store: JobStore, bus: Bus, metrics: Metrics, *, chance: Chance, beat: Beat) -> None:
+    def __init__(self, store: JobStore, bus: Bus, metrics: Metrics, *, chance: Chance, beat: Beat, most_each: int) -> None:
         self._store = store
         self._bus = bus
         self._metrics = metrics
         self._chance = chance
         self._beat = beat
+        self._most_each = most_each
         self._watched: dict[str, _Watched] = {}
+        self._open: Counter[str] = Counter()
         self.is_draining = False
 
     @contextmanager
-    def watcher(self, job_id: str) -> Iterator[Watcher]:
-        """Register a watcher; read the job only then, and `offer` it. Raises ShuttingDown while draining."""
+    def watcher(self, job_id: str, *, whose: str) -> Iterator[Watcher]:
+        """Register a watcher for the customer `whose`; read the job only then, and `offer` it.
+
+        Raises ShuttingDown while draining, LimitReached when the customer has as many as it may.
+        """
         if self.is_draining:
             raise ShuttingDown
+        if self._open[whose] >= self._most_each:
+            sentence = f"{self._most_each} watches and waits at a time are allowed."
+            raise LimitReached(sentence, retry_after=RETRY_AFTER, metadata={"limit": "watches"})
+        self._open[whose] += 1
         watched = self._watched.setdefault(job_id, _Watched())
         watcher = Watcher(watched, self, self._beat, self._chance)
         watched.watchers.add(watcher)
@@ -150,6 +164,9 @@ class Watches:
             yield watcher
         finally:
             self._metrics.watchers.dec()
+            self._open[whose] -= 1
+            if not self._open[whose]:
+                del self._open[whose]
             watched.watchers.discard(watcher)
             if not watched.watchers:
                 self._watched.pop(job_id, None)

@@ -17,6 +17,7 @@ from workers.worker import Cancels, Worker
 from wpclone.core.bus import Bus
 from wpclone.core.clock import Clock
 from wpclone.core.jobs.retry import Chance
+from wpclone.core.loop_delay import LoopDelay
 from wpclone.core.metrics import Metrics
 from wpclone.core.store import JobStore
 from wpclone.core.supervise import Loop, Supervisor
@@ -49,6 +50,11 @@ def assemble(parts: Parts, loops: Sequence[Loop] = ()) -> Worker:
     claims = Claims(parts.store, leases, runner, parts.clock, parts.metrics, worker=parts.name)
     post = Post(parts.store, parts.bus, parts.clock, parts.metrics, parts.failpoints)
     relay = Relay(parts.store, parts.bus, parts.clock, parts.metrics)
-    always = [Loop("relay", relay.once, 1.0), Loop("cancels", Cancels(parts.bus, leases).once, 1.0)]
+    delay = LoopDelay(parts.clock, parts.metrics)
+    always = [
+        Loop("relay", relay.once, 1.0),
+        Loop("cancels", Cancels(parts.bus, leases).once, 1.0),
+        Loop("loop delay", delay.once, 0.0),
+    ]
     supervisor = Supervisor(parts.clock, parts.chance)
     return Worker(Consumer(post, claims, slots=parts.slots), leases, supervisor, [*always, *loops])

@@ -101,6 +101,8 @@ class Claims:
             return None
         if self._is_draining:
             mine.orders.drain()
+        if claim.lapsed:
+            self._metrics.lapses.inc()
         delay = (claim.job.updated_at - claim.job.next_run_at).total_seconds()
         self._metrics.start_delay_seconds.labels(claim.job.kind.value).observe(max(0.0, delay))
         _log.info("job.claimed", job_id=job_id, worker=self._worker, fence=claim.fence, lapses=claim.job.lapses)

@@ -172,7 +172,7 @@ async def test_a_lapsed_lease_lets_another_worker_in_counts_a_lapse_and_shuts_th
     first = await claimed(bench.store, job_id(1))
     await bench.advance(16)
     second = await claimed(bench.store, job_id(1), "w2")
-    assert (second.fence, second.job.lapses) == (2, 1)
+    assert (second.fence, second.job.lapses, first.lapsed, second.lapsed) == (2, 1, False, True)
     with pytest.raises(StaleClaim):
         await bench.store.apply(transitions.progressed(first, progress=10, status_message="late"))
     with pytest.raises(StaleClaim):
@@ -355,7 +355,7 @@ async def test_a_job_handed_back_may_run_at_once_without_a_lapse_or_an_attempt(b
     await bench.advance(0.001)
     assert [ring.job_id for ring in await bench.store.due(per_customer=5, most=5, quiet=DUE_NOW)] == [job_id(1)]
     again = await claimed(bench.store, job_id(1), "w2")
-    assert (again.fence, again.job.lapses) == (2, 0)
+    assert (again.fence, again.job.lapses, again.lapsed) == (2, 0, False)
 
 
 async def test_long_messages_and_broken_text_are_kept_as_well_as_they_can_be(bench: StoreBench) -> None:

@@ -378,6 +378,29 @@ async def test_an_abandoned_watch_leaves_nothing() -> None:
         await until_async(is_forgotten, within=5)
 
 
+async def test_too_many_watches_of_one_customer_are_refused_with_a_time_to_come_back() -> None:
+    async with serving(watches_each=2) as edge:
+        job_id = (await edge.create()).job_id
+        request = clone_service_pb2.WatchJobRequest(job_id=job_id)
+        calls = [edge.stub.WatchJob(request, metadata=edge.as_(CUSTOMER)) for _ in range(2)]
+        for call in calls:
+            await call.read()
+        error = await refused(edge.stub.WatchJob(request, metadata=edge.as_(CUSTOMER)))
+        assert (error.code(), reason(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED")
+        assert any(isinstance(detail, error_details_pb2.RetryInfo) for detail in details(error))
+        assert (await edge.stub.WatchJob(request, metadata=edge.as_(OPERATOR)).read()).job.job_id == job_id
+        calls[0].cancel()
+
+        async def one_may_watch_again() -> bool:
+            call = edge.stub.WatchJob(request, metadata=edge.as_(CUSTOMER))
+            try:
+                return bool((await call.read()).job.job_id)
+            except grpc.aio.AioRpcError:
+                return False
+
+        await until_async(one_may_watch_again, within=5)
+
+
 async def test_a_drain_ends_watches_and_waits_and_health_says_so() -> None:
     async with serving() as edge:
         job_id = (await edge.create()).job_id

@@ -83,12 +83,12 @@ class Edge:
 
 
 @asynccontextmanager
-async def serving(*, rhythm: Rhythm | None = None, lives: Lives = LIVES) -> AsyncIterator[Edge]:
+async def serving(*, rhythm: Rhythm | None = None, lives: Lives = LIVES, watches_each: int = 2000) -> AsyncIterator[Edge]:
     """A server with three customers: CUSTOMER, OTHER and OPERATOR, whose token is an administrator's."""
     store, bus, ring = MemoryStore(SystemClock()), MemoryBus(), keys()
     metrics = Metrics(CollectorRegistry())
     world = World(store, bus, ring, metrics, SystemClock(), os.urandom, random.random)
-    app = App(world, lives=lives, runtime="local", rhythm=rhythm or Rhythm())
+    app = App(world, lives=lives, runtime="local", rhythm=rhythm or Rhythm(), watches_each=watches_each)
     tokens = {}
     for name in (CUSTOMER, OTHER, OPERATOR):
         await store.create_customer(name, Limits())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 600, 1800, 3600)
+_DELAY_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
 _CALL_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30, 600)
 
 
@@ -38,6 +39,10 @@ class Metrics:
         self.unreadable_rings = Counter(
             "clone_unreadable_rings_total", "Rings dropped as unreadable or unknown.", registry=registry
         )
+        self.loop_delay_seconds = Histogram(
+            "clone_loop_delay_seconds", "How late the event loop woke; looked at four times a second.", registry=registry,
+            buckets=_DELAY_SECONDS,
+        )  # fmt: skip
         self.bus_connected = Gauge("clone_bus_connected", "1 while NATS is reachable.", registry=registry)
         self.watchers = Gauge("clone_watchers", "Open WatchJob streams.", registry=registry)
         self.grpc_calls = Counter(

@@ -74,6 +74,7 @@ class ServerSettings(StoreSettings, BusSettings, SecretSettings):
     max_ttl_minutes: int = Field(1440, ge=1, description="the longest, in minutes")
     default_ttl_minutes: int = Field(60, ge=1, description="the life of a clone when none is asked for, in minutes")
     runtime: Runtime = Field("local", description="where clones live")
+    watches_each: int = Field(2000, ge=1, description="watches and waits one customer may have open at this server")
     drain_seconds: float = Field(20.0, ge=0, description="how long calls may go on after SIGTERM")
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """Watching: nothing is missed, whatever is lost, late or slow; memory stays bounded."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
@@ -15,13 +16,14 @@ from wpclone.core.bus import subjects
 from wpclone.core.bus.memory import MemoryBus
 from wpclone.core.clock import SystemClock
 from wpclone.core.jobs import transitions
-from wpclone.core.jobs.errors import JobNotFound, ShuttingDown
+from wpclone.core.jobs.errors import JobNotFound, LimitReached, ShuttingDown
 from wpclone.core.jobs.job import Claim, Job, Limits
 from wpclone.core.jobs.states import JobState
 from wpclone.core.jobs.view import event
 from wpclone.core.metrics import Metrics
 from wpclone.core.store.memory import MemoryStore
 
+MOST_EACH = 1000
 SILENT = Beat(first=3600, later=3600)
 
 
@@ -30,7 +32,9 @@ class Bench:
 
     def __init__(self, beat: Beat = SILENT) -> None:
         self.store, self.bus = MemoryStore(SystemClock()), MemoryBus()
-        self.watches = Watches(self.store, self.bus, Metrics(CollectorRegistry()), chance=lambda: 0.5, beat=beat)
+        self.watches = Watches(
+            self.store, self.bus, Metrics(CollectorRegistry()), chance=lambda: 0.5, beat=beat, most_each=MOST_EACH
+        )
 
     async def job(self, number: int = 1) -> Job:
         await self.store.create_customer(CUSTOMER, Limits())
@@ -62,7 +66,7 @@ class Bench:
 
     async def watch(self, job_id: str, after: int = 0) -> AsyncIterator[Update]:
         """What WatchJob does."""
-        with self.watches.watcher(job_id) as watcher:
+        with self.watches.watcher(job_id, whose=CUSTOMER) as watcher:
             job = await self.store.get_job(job_id)
             assert job is not None
             watcher.offer(job)
@@ -162,11 +166,55 @@ async def test_a_slow_watcher_skips_revisions_but_not_the_terminal_one() -> None
 
 
 async def knows_the_end(bench: Bench, job: Job) -> bool:
-    with bench.watches.watcher(job.job_id) as watcher:
+    with bench.watches.watcher(job.job_id, whose=CUSTOMER) as watcher:
         try:
             return watcher._newest().state.is_terminal
         except JobNotFound:
             return False
+
+
+async def test_who_does_not_read_costs_one_revision_however_many_there_are() -> None:
+    bench = Bench()
+    job = await bench.job()
+    claim = await bench.claim(job)
+    async with bench.listening():
+        streams = [bench.watch(job.job_id) for _ in range(10)]
+        for updates in streams:
+            await soon(updates)
+        before = jobs_in_memory()
+        for percent in range(1, 100):
+            for number in range(10):
+                transition = transitions.progressed(claim, progress=percent, status_message=f"{percent}.{number} %")
+                await bench.tell(await bench.store.apply(transition))
+            await until_async(lambda: is_heard(bench), within=5, every=0)
+        assert jobs_in_memory() <= before + 3
+        for updates in streams:
+            await updates.aclose()  # type: ignore[attr-defined]
+
+
+async def is_heard(bench: Bench) -> bool:
+    return all(not listener._told for listener in bench.bus._listeners)
+
+
+def jobs_in_memory() -> int:
+    gc.collect()
+    return sum(isinstance(one, Job) for one in gc.get_objects())
+
+
+async def test_a_customer_has_so_many_watches_and_no_more_and_others_have_theirs() -> None:
+    bench = Bench()
+    job = await bench.job()
+    streams = [bench.watch(job.job_id) for _ in range(MOST_EACH)]
+    for updates in streams:
+        await soon(updates)
+    with pytest.raises(LimitReached) as refused:
+        await soon(bench.watch(job.job_id))
+    assert (refused.value.metadata, refused.value.retry_after > timedelta(0)) == ({"limit": "watches"}, True)
+    with bench.watches.watcher(job.job_id, whose="globex"):
+        await streams[0].aclose()  # type: ignore[attr-defined]
+        await soon(bench.watch(job.job_id))
+    for updates in streams:
+        await updates.aclose()  # type: ignore[attr-defined]
 
 
 async def test_events_out_of_order_never_turn_a_watcher_back() -> None:
@@ -285,13 +333,13 @@ async def test_nothing_is_kept_when_the_last_watcher_is_gone() -> None:
     await bench.watches.reread()
     for updates in streams:
         assert [update.job.state for update in await rest(updates)] == [JobState.COMPLETED]
-    assert bench.watches._watched == {}
+    assert (bench.watches._watched, dict(bench.watches._open)) == ({}, {})
 
 
 async def test_waiting_for_the_end_ends_with_the_job_with_time_or_with_the_drain() -> None:
     bench = Bench()
     job = await bench.job()
-    with bench.watches.watcher(job.job_id) as watcher:
+    with bench.watches.watcher(job.job_id, whose=CUSTOMER) as watcher:
         watcher.offer(job)
         assert (await watcher.final(0.01)).state is JobState.PENDING
         waiting = asyncio.create_task(watcher.final(timedelta(minutes=1).total_seconds()))

@@ -219,6 +219,19 @@ async def test_a_job_whose_task_was_cancelled_for_its_lease_is_given_back_when_t
     assert (job.lapses, job.attempt) == (0, 0)
 
 
+async def test_a_claim_taken_over_from_a_lost_worker_is_counted() -> None:
+    station = Station(Desk())
+    await station.desk.accept(1)
+    await station.desk.claim(1, worker="lost")
+    station.desk.clock.advance(16)
+    async with station.working(station.desk.three_steps()):
+        await station.ring(1)
+        await station.accept(2)
+        for number in (1, 2):
+            await station.reaches(number, JobState.COMPLETED)
+    assert station.desk.metrics.registry.get_sample_value("clone_lapses_total") == 1
+
+
 async def test_a_job_that_lapsed_twice_runs_alone() -> None:
     desk, go, together = Desk(), asyncio.Event(), []
     running: set[str] = set()

@@ -111,11 +111,15 @@ class NewJob:
 
 @dataclass(frozen=True)
 class Claim:
-    """A worker's right to run `job` until its lease ends; `fence` grows with each claim of the job."""
+    """A worker's right to run `job` until its lease ends; `fence` grows with each claim of the job.
+
+    `lapsed` says that it was taken over from a worker whose lease had ended.
+    """
 
     job: Job
     worker: str
     fence: int
+    lapsed: bool = False
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Changes(Part):
         kept.rung_until = now
         kept.waits_for_cap = False
         shelves.leases[job_id] = Lease(worker, fence, now + LEASE)
-        return Claim(kept.job, worker, fence)
+        return Claim(kept.job, worker, fence, lapsed)
 
     async def renew(self, worker: str, fences: dict[str, int]) -> list[Renewal]:
         """See JobStore.renew."""

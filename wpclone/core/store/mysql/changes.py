@@ -141,8 +141,9 @@ async def _take(session: Session, job_id: str, worker: str, take: str) -> Claim 
     if not taken.matched:
         return None
     held = {"job_id": job_id, "worker": worker, "fence": taken.last_id, "lease": LEASE.total_seconds()}
-    _, job, steps = await session.run(_HOLD, *JOB_THEN_STEPS, commit=True, **held)
-    return Claim(locked_job_from(job.rows, steps.rows), worker, taken.last_id)
+    claimed, job, steps = await session.run(_HOLD, *JOB_THEN_STEPS, commit=True, **held)
+    # A release deletes the row, so one that is there lapsed. MySQL counts 2 for an update here, 1 for an insert.
+    return Claim(locked_job_from(job.rows, steps.rows), worker, taken.last_id, lapsed=claimed.matched == 2)
 
 
 async def _take_below_cap(session: Session, job_id: str, worker: str, customer_id: str) -> Claim | None:
