@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support.php_random import TRAPS
 from wpclone.wordpress.rewrite import Mapping, Reason, Rewriter
 from wpclone.wordpress.rewrite.engine import edits_of
+from wpclone.wordpress.rewrite.formats import format_of
 from wpclone.wordpress.rewrite.text import Finder
 
 URL = b"https://example.com"
@@ -22,6 +23,12 @@ PIECES = [
     *(URL, b"//www.example.com", b"http:\\/\\/example.com", b"/home/u/site", b"example.com", b"%2F%2Fexample.com"),
     *(b's:19:"', b'";', b"a:1:{", b"}", b'O:1:"a":1:{', b'C:1:"a":19:{', b'S:21:"', b"i:0;", b"\\2f", b"ZXhhbXBsZS5jb2"),
 ]
+hostile_text = st.lists(
+    st.sampled_from(
+        ["http://", "https://", "//", "example.com", "/a", "clone-1a2b3c.clones.test", "x", '"', "\\", "é", 's:3:"', "😀"]
+    ),
+    max_size=5,
+).map("".join)
 hostile = st.lists(st.sampled_from(PIECES) | st.binary(max_size=6), max_size=24).map(b"".join)
 
 
@@ -44,6 +51,33 @@ def test_any_bytes_are_rewritten_without_a_crash_and_only_inside_matches(raw: by
 def test_the_filter_never_hides_a_change_or_a_remark(raw: bytes) -> None:
     result = REWRITER.value(raw)
     assert REWRITER.could_match(raw) or (result.value is raw and not result.left)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | hostile_text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(hostile_text, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(values, st.booleans())
+def test_json_is_json_afterwards_with_all_its_elements(value: object, is_ascii: bool) -> None:
+    raw = json.dumps(value, ensure_ascii=is_ascii).encode()
+    result = REWRITER.value(raw)
+    assert count(json.loads(result.value)) == count(value)
+    assert Reason.UNPROVED not in {left.reason for left in result.left}
+
+
+def count(value: object) -> int:
+    """Elements of a value, keys included."""
+    if isinstance(value, dict):
+        return sum(1 + count(item) for item in value.values())
+    return 1 + sum(map(count, value)) if isinstance(value, list) else 1
+
+
+@given(hostile)
+def test_what_could_be_read_can_be_read_afterwards(raw: bytes) -> None:
+    assert format_of(REWRITER.value(raw).value) is format_of(raw)
 
 
 @given(st.binary(max_size=400))

@@ -62,6 +62,8 @@ MOVED: list[tuple[str, Build]] = [
     ("serialized in an HTML attribute", lambda u: f'<i data-x="{entities(php({"u": u + "/&"}).decode())}">{u}</i>'),
     ("serialized in a query", lambda u: f"?a={quote(php({'u': u}).decode(), safe='')}&b={quote(u, safe='')}"),
     ("serialized in an SQL literal", lambda u: "('" + php({"u": u}).decode().replace('"', '\\"') + "',7)"),
+    ("keys of JSON", lambda u: js({f"{u}/a": 1, "b": {f"{u}/a": f"{u}/d"}, "c": [{f"{u}/a": 1}, {f"{u}/a": 2}]})),
+    ("a key that JSON has twice", lambda u: f'{{"{u}/a": 1, "{u}/a": 2}}'),
     ("an array key", lambda u: php({f"{u}/a": 1, "b": {f"{u}/c": f"{u}/d"}})),
     ("text before serialized (enclosure)", lambda u: f"{u}/a.mp3\n1234\naudio/mpeg\n".encode() + php({"duration": u})),
     ("text after serialized", lambda u: php({"duration": u}) + f" {u}".encode()),
@@ -153,6 +155,9 @@ KEPT: list[tuple[str, bytes | str, Reason | None]] = [
     ("the target already", f"{TARGET}/x", None),
     ("nothing", b"", None),
     ("two keys that would become one", php({"http://example.com/a": 1, "https://example.com/a": 2}), Reason.KEY_COLLISION),
+    ("two keys of JSON that would become one", js({"http://example.com/a": 1, "https://example.com/a": 2}), Reason.KEY_COLLISION),
+    ("a key of JSON that would be one there is", js([{f"{TARGET}/a": 1, f"{SOURCE}/a": {"b": 2}}]), Reason.KEY_COLLISION),
+    ("the same key of JSON, spelled twice", f'{{"{TARGET}\\/a": 1, "b": [], "{SOURCE}/a": 2}}', Reason.KEY_COLLISION),
 ]
 
 

@@ -4,9 +4,10 @@ What no match covers stays identical, PHP values are never built, lengths are pu
 rewritten safely is left and reported. Imports nothing outside this package but the standard library.
 """
 
+from wpclone.wordpress.rewrite.formats import Format
 from wpclone.wordpress.rewrite.mapping import Mapping
 from wpclone.wordpress.rewrite.report import Left, Reason, Result, Tally
 from wpclone.wordpress.rewrite.rewriter import Rewriter
 from wpclone.wordpress.rewrite.stream import rewrite_stream
 
-__all__ = ["Left", "Mapping", "Reason", "Result", "Rewriter", "Tally", "rewrite_stream"]
+__all__ = ["Format", "Left", "Mapping", "Reason", "Result", "Rewriter", "Tally", "rewrite_stream"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from wpclone.wordpress.rewrite.edits import Edit
+from wpclone.wordpress.rewrite.formats import Format
 
 LEFT_PER_VALUE = 32
 """At most so many remarks on one value; a post that names its host a thousand times needs no thousand remarks."""
@@ -24,13 +25,16 @@ class Reason(StrEnum):
     """The payload of a `C:` value: only the class that wrote it knows its format."""
 
     KEY_COLLISION = "KEY_COLLISION"
-    """An array key that would become equal to a sibling's, which would lose an element."""
+    """A key of an array or of a JSON object that would become equal to a sibling's, which would lose an element."""
 
     TOO_DEEP = "TOO_DEEP"
     """Nested deeper than `engine.MAX_DEPTH` strings or `engine.MAX_LAYERS` escapings."""
 
     BARE_HOST = "BARE_HOST"
     """The source's host without `//` before it: a name in a text, not an address."""
+
+    UNPROVED = "UNPROVED"
+    """Serialized data or JSON that could not be proved readable after the change; the whole value was left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,15 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A rewritten value. `value` is the very object given when nothing changed; `rewritten` counts addresses and paths."""
+    """A rewritten value. `value` is the very object given when nothing changed; `rewritten` counts addresses and paths.
+
+    `format` is what a changed value was and, proved by reading it, still is.
+    """
 
     value: bytes
     rewritten: int
     left: tuple[Left, ...]
+    format: Format = Format.TEXT
 
 
 @dataclass(slots=True)
