@@ -342,6 +342,28 @@ async def test_a_watch_misses_nothing_when_the_change_comes_while_it_reads(monke
             assert [response.job.status async for response in call][-1] == "failed"
 
 
+async def test_a_wait_misses_no_end_that_comes_while_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(rhythm=Rhythm(reread=3600)) as edge:
+        job_id = (await edge.create()).job_id
+        claim = await edge.claim(job_id)
+        read = edge.store.get_job
+
+        async def slow(asked: str) -> Job | None:
+            found = await read(asked)
+            monkeypatch.setattr(edge.store, "get_job", read)
+            await fail(edge, claim)
+            await until_async(heard, within=5)
+            return found
+
+        async def heard() -> bool:
+            return all(not listener._told for listener in edge.bus._listeners)
+
+        monkeypatch.setattr(edge.store, "get_job", slow)
+        request = clone_service_pb2.WaitJobRequest(job_id=job_id, timeout_seconds=300)
+        async with asyncio.timeout(20):
+            assert (await edge.stub.WaitJob(request, metadata=edge.as_(CUSTOMER))).status == "failed"
+
+
 async def test_a_lost_event_reaches_the_watcher_by_the_next_read() -> None:
     async with serving(rhythm=quick(later=3600, reread=0.05)) as edge:
         job_id = (await edge.create()).job_id

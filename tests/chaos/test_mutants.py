@@ -1,0 +1,108 @@
+"""Each fence taken away, one at a time, and reads put before subscriptions: the tests must notice every time."""
+# ruff: noqa: E501 -- a mutant a line
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.mutants import Mutant, copied_source, is_green, mutated
+
+_STORE = "wpclone/core/store/mysql/changes.py"
+_MEMORY = "wpclone/core/store/memory/changes.py"
+_CONTROL = "wpclone/wordpress/control.py"
+_FENCE = "wpclone/wordpress/fence.py"
+_WRITER = "wpclone/wordpress/file_writer.py"
+_SERVICE = "server/service.py"
+
+_FENCES = ("tests/chaos/test_fences.py",)
+_JOBS = "tests/contract/test_job_store.py"
+_LAPSED = f"{_JOBS}::test_a_lapsed_lease_lets_another_worker_in_counts_a_lapse_and_shuts_the_first_out"
+_ALONE = f"{_JOBS}::test_a_claim_runs_the_job_under_a_growing_fence_and_nobody_else_gets_it"
+_RENEWS = f"{_JOBS}::test_an_old_fence_renews_nothing_not_even_for_the_same_worker"
+_RENEWAL = f"{_JOBS}::test_renewal_keeps_a_lease_expired_or_not_and_brings_the_cancel"
+_CANCELLED = f"{_JOBS}::test_a_cancel_request_forbids_completion"
+_WATCH = "tests/integration/test_grpc.py::test_a_watch_misses_nothing_when_the_change_comes_while_it_reads"
+_WAIT = "tests/integration/test_grpc.py::test_a_wait_misses_no_end_that_comes_while_it_reads"
+
+QUICK = (
+    Mutant("a write to the job store without its fence", _STORE, " AND fence = %(fence)s AND", " AND", (f"{_LAPSED}[mysql]",)),
+    Mutant("files are written under any fence", _FENCE, "standing > self.number", "False", _FENCES),
+    Mutant(
+        "a watch reads, then subscribes", _SERVICE,
+        """        with self._on.watches.watcher(job_id) as watcher:  # registered before the read, so that no change falls between
+            watcher.offer(await self._job(who, job_id))
+""",
+        """        job = await self._job(who, job_id)
+        with self._on.watches.watcher(job_id) as watcher:
+            watcher.offer(job)
+""",
+        (_WATCH,),
+    ),
+)  # fmt: skip
+"""What every run tries."""
+
+REST = (
+    Mutant("a write to the job store in any state", _STORE, " AND status IN %(sources)s", "", (_JOBS,)),
+    Mutant("completed against a cancel", _STORE, " AND cancel_requested_at IS NULL AND verdict IS NULL", "", (f"{_CANCELLED}[mysql]",)),
+    Mutant("a lease that lives is taken", _STORE, " AND claims.lease_until >= {NOW}", " AND FALSE", (f"{_ALONE}[mysql]",)),
+    Mutant("a claim's fence does not grow", _STORE, "LAST_INSERT_ID(fence + 1)", "LAST_INSERT_ID(fence)", (f"{_ALONE}[mysql]",)),
+    Mutant("a renewal without its fence", _STORE, " AND (job_id, fence) IN %(held)s", "", (f"{_RENEWS}[mysql]",)),
+    Mutant("a renewal answered for any fence", _STORE, " if fences.get(job_id) == fence", "", (f"{_RENEWS}[mysql]",)),
+    Mutant("a renewal of anybody's claim", _STORE, "  WHERE worker = %(worker)s AND job_id IN", "  WHERE job_id IN", (f"{_RENEWAL}[mysql]",)),
+    Mutant("the store in memory without its fence", _MEMORY, "kept.job.fence != transition.fence or ", "", (f"{_LAPSED}[memory]",)),
+    Mutant("its renewal without its fence", _MEMORY, " and lease.fence == fence", "", (f"{_RENEWS}[memory]",)),
+    Mutant("a database for any fence", _CONTROL, "int(found[0][0]) > self._number", "False", _FENCES),
+    Mutant("a claim of a database looks too late", _CONTROL, "        self._judge(found)\n        # A frozen", "        # A frozen", _FENCES),
+    Mutant("a chunk of rows under any fence", _CONTROL, "from None\n        self._judge(found)\n", "from None\n", _FENCES),
+    Mutant("definitions under any fence", _CONTROL, "            self._judge(found)\n            yield", "            yield", _FENCES),
+    Mutant("files claimed over a newer claim", _FENCE, "            self.check()\n            fresh", "            fresh", _FENCES),
+    Mutant("files begun under any fence", _WRITER, "        self._fence.check()\n        done", "        done", _FENCES),
+    Mutant("files named under any fence", _WRITER, "        self._fence.check()\n        try", "        try", _FENCES),
+    Mutant("links made under any fence", _WRITER, "        self._fence.check()\n        parent", "        parent", _FENCES),
+    Mutant(
+        "a ring acknowledged before its claim", "workers/consumer.py",
+        "            claim = await self._claim(ring)\n",
+        "            await self._ack(delivery)\n            claim = await self._claim(ring)\n",
+        _FENCES,
+    ),
+    Mutant(
+        "a wait reads, then subscribes", _SERVICE,
+        """        with self._on.watches.watcher(job_id) as watcher:
+            watcher.offer(await self._job(who, job_id))
+""",
+        """        job = await self._job(who, job_id)
+        with self._on.watches.watcher(job_id) as watcher:
+            watcher.offer(job)
+""",
+        (_WAIT,),
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def copy() -> Iterator[Path]:
+    with copied_source() as directory:
+        yield directory
+
+
+def survivors(copy: Path, mutants: tuple[Mutant, ...]) -> list[str]:
+    """The faults that nobody noticed."""
+    assert is_green(copy, sorted({test for mutant in mutants for test in mutant.suite}))
+    unseen = []
+    for mutant in mutants:
+        with mutated(copy, mutant):
+            if is_green(copy, mutant.suite):
+                unseen.append(mutant.name)
+    return unseen
+
+
+@pytest.mark.timeout(300)
+def test_a_missing_fence_and_a_late_subscription_are_noticed(copy: Path) -> None:
+    assert survivors(copy, QUICK) == []
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+def test_each_missing_fence_is_noticed(copy: Path) -> None:
+    assert survivors(copy, REST) == []
