@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, dataclass, fields
 from datetime import timedelta
 from typing import Any
 
@@ -105,6 +105,7 @@ class Accept:
             secrets=self.keys.encrypt(json.dumps(secrets).encode(), clone_id),
             definition_version=CLONE_VERSION,
             run_for=CLONE_RUNS_FOR,
+            priority=ask.priority,
             clone_id=None if ask.dry_run else clone_id,
         )
 
@@ -137,5 +138,8 @@ class Accept:
 
 
 def _meaning(ask: CloneAsk) -> dict[str, Any]:
+    """What a request says that differs from saying nothing: a field that a later version adds must not make the same body another
+    one in the days after a deployment."""
     source = {"kind": ask.source.kind, "url": ask.source.url, "secrets": dict(ask.source.secrets)}
-    return {**asdict(ask), "source": source, "request_id": "", "customer_id": ""}
+    said = {f.name: getattr(ask, f.name) for f in fields(ask) if f.default is MISSING or getattr(ask, f.name) != f.default}
+    return {**said, "source": source, "request_id": "", "customer_id": ""}

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from wpclone.core.clock import Clock
 from wpclone.core.jobs.errors import NotFound, PermissionDenied, Unauthenticated
 from wpclone.core.jobs.job import Clone, Job, Principal
+from wpclone.core.jobs.states import Priority
 from wpclone.core.store import JobStore
 
 KNOWN_FOR = 10.0
@@ -62,6 +63,12 @@ def customer_for(who: Principal, named: str) -> str:
     if named and named != who.customer_id and not who.is_admin:
         raise PermissionDenied("Only an administrator's token may name another customer; leave customer_id out.")
     return named or who.customer_id
+
+
+def check_priority(who: Principal, asked: Priority) -> None:
+    """High goes before everybody's normal jobs, so only an administrator may ask for it. Raises PermissionDenied."""
+    if asked is Priority.HIGH and not who.is_admin:
+        raise PermissionDenied("Only an administrator's token may ask for high priority.")
 
 
 def customers_seen(who: Principal, named: str) -> str | None:

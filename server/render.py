@@ -49,6 +49,7 @@ def job(shown: Job, *, estimated_completion: datetime | None, password: str | No
         customer_id=shown.customer_id,
         clone_id=shown.clone_id,
         cancel_requested_at=moment(shown.cancel_requested_at),
+        priority=shown.priority.value,
     )
     _set_error(message, shown.error)
     return message

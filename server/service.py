@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from server import pages, render, translate
 from server.accept import Accept
 from server.answer import Context, created, within
-from server.auth import Auth, customer_for, customers_seen, seen
+from server.auth import Auth, check_priority, customer_for, customers_seen, seen
 from server.showing import Showing
 from server.sign_in import SignIn
 from server.translate import Lives
@@ -46,6 +46,7 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
         """See the proto."""
         who = await self._who(context)
         ask = translate.clone_ask(request, self._on.lives)
+        check_priority(who, ask.priority)
         job = await self._on.accept.clone(ask, customer_for(who, ask.customer_id))
         return await created(self._on.showing.job(job), context)
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from server import pages, site_url
 from server.violations import Violations
 from wpclone.core.jobs.ids import CLONE_ID, CUSTOMER_ID, JOB_ID
-from wpclone.core.jobs.states import CloneState, JobKind, JobState
+from wpclone.core.jobs.states import CloneState, JobKind, JobState, Priority
 from wpclone.core.store import Page
 from wpclone.v1 import clone_service_pb2 as v1
 from wpclone.v2 import clone_service_pb2, site_pb2
@@ -25,6 +25,7 @@ TABLE_GLOB_LIKE = "1 to 64 characters of a table's name; * and ? may stand for o
 MOST_GLOBS = 100
 LONGEST_NAME = 255
 LONGEST_SECRET = 1024
+PRIORITIES = {priority.value: priority for priority in Priority}
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 200
 DEFAULT_WAIT = 60
@@ -61,6 +62,7 @@ class CloneAsk:
     exclude_paths: tuple[str, ...] = ()
     exclude_tables: tuple[str, ...] = ()
     dry_run: bool = False
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def clone_ask(request: clone_service_pb2.CreateCloneRequest, lives: Lives) -> Cl
         exclude_paths=_globs(wrong, "exclude_paths", request.exclude_paths, PATH_GLOB, like=PATH_GLOB_LIKE),
         exclude_tables=_globs(wrong, "exclude_tables", request.exclude_tables, TABLE_GLOB, like=TABLE_GLOB_LIKE),
         dry_run=request.dry_run,
+        priority=wrong.read_word("priority", request.priority, PRIORITIES) or Priority.NORMAL,
     )
     wrong.check()
     return ask

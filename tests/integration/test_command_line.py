@@ -72,14 +72,14 @@ async def shell(service: ScriptedService, tmp_path: Path) -> AsyncIterator[Shell
 
 async def test_creating_and_watching_prints_the_completed_job_with_its_password(service: ScriptedService, shell: Shell) -> None:
     service.streams.append(says(job(1, "pending"), job(3, step="copy_files", progress=40), job(9, "completed")))
-    ended = await shell.run(*CREATE, "-o", "json", "--ttl", "2h", WPCLONE_SOURCE_PASSWORD=SECRET)
+    ended = await shell.run(*CREATE, "-o", "json", "--ttl", "2h", "--priority", "low", WPCLONE_SOURCE_PASSWORD=SECRET)
     assert ended.code == Exit.OK
     shown = json.loads(ended.out)
     assert (shown["job_id"], shown["status"], shown["result"]["password"]) == (JOB_ID, "completed", PASSWORD)
     assert ended.err.splitlines() == ["  0 %  pending", " 40 %  copy_files", "100 %  completed"]
     request = service.requests[0]
     assert request.source.admin_login.password == SECRET  # type: ignore[attr-defined]
-    assert request.ttl_minutes == 120  # type: ignore[attr-defined]
+    assert (request.ttl_minutes, request.priority) == (120, "low")  # type: ignore[attr-defined]
     assert set(service.tokens) == {"Bearer token-1"}
 
 

@@ -80,7 +80,9 @@ async def test_a_clone_is_accepted_at_once_rung_and_told() -> None:
 
 async def test_what_the_worker_needs_is_recorded_encrypted() -> None:
     async with serving() as edge:
-        job_id = (await edge.create(keep_constants=["WP_CACHE_KEY_SALT"], exclude_paths=["*.zip"], exclude_tables=["logs"])).job_id
+        job_id = (
+            await edge.create(keep_constants=["WP_CACHE_KEY_SALT"], exclude_paths=["*.zip"], exclude_tables=["logs"])
+        ).job_id
         job, clone = await edge.store.get_job(job_id), await edge.store.get_clone(job_id)
         assert job is not None
         assert clone is not None
@@ -421,6 +423,28 @@ async def test_too_many_watches_of_one_customer_are_refused_with_a_time_to_come_
                 return False
 
         await until_async(one_may_watch_again, within=5)
+
+
+async def test_a_priority_is_the_queue_that_a_job_is_rung_in() -> None:
+    async with serving() as edge:
+        for word, who in (("", CUSTOMER), ("low", CUSTOMER), ("normal", CUSTOMER), ("high", OPERATOR)):
+            job = await edge.create(who, priority=word)
+            priority = Priority(word or "normal")
+            assert job.priority == priority.value
+            delivery = await edge.bus.take(priority, wait=5)
+            assert delivery is not None
+            assert delivery.ring is not None
+            assert delivery.ring.job_id == job.job_id
+            await delivery.ack()
+
+
+async def test_high_priority_is_for_administrators_and_other_words_are_none() -> None:
+    async with serving() as edge:
+        denied = await refused(edge.stub.CreateClone(clone_request(priority="high"), metadata=edge.as_(CUSTOMER)))
+        assert (denied.code(), reason(denied)) == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
+        wrong = await refused(edge.stub.CreateClone(clone_request(priority="urgent"), metadata=edge.as_(CUSTOMER)))
+        assert (wrong.code(), reason(wrong)) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+        assert (await edge.stub.ListJobs(clone_service_pb2.ListJobsRequest(), metadata=edge.as_(CUSTOMER))).jobs == []
 
 
 async def test_a_drain_ends_watches_and_waits_and_health_says_so() -> None:

@@ -79,7 +79,7 @@ async def test_a_created_job_is_202_with_its_location(rest: Rest, body: dict[str
         "job_id": "<id>", "type": "clone", "status": "pending", "progress": 0, "status_message": "",
         "status_url": "/api/v2/jobs/<id>", "created_at": TIME, "updated_at": TIME, "kind": "JOB_KIND_CLONE",
         "state": "JOB_STATE_PENDING", "steps": [], "attempt": 0, "revision": 1, "needs_attention": False,
-        "customer_id": CUSTOMER, "clone_id": "<id>",
+        "customer_id": CUSTOMER, "clone_id": "<id>", "priority": "normal",
     }  # fmt: skip
 
 
@@ -97,7 +97,7 @@ async def test_a_completed_job_has_its_result(rest: Rest) -> None:
             "report": {"a": [1]},
         },
         "kind": "JOB_KIND_CLONE", "state": "JOB_STATE_COMPLETED", "steps": [], "attempt": 0, "revision": 3,
-        "needs_attention": False, "customer_id": CUSTOMER, "clone_id": "<id>",
+        "needs_attention": False, "customer_id": CUSTOMER, "clone_id": "<id>", "priority": "normal",
     }  # fmt: skip
 
 
@@ -127,7 +127,7 @@ async def test_a_dry_run_is_a_job_without_a_clone(rest: Rest) -> None:
         "status_url": "/api/v2/jobs/<id>", "created_at": TIME, "updated_at": TIME, "completed_at": TIME,
         "result": {"rows": "900", "files": "3000", "bytes": "5000000", "report": report},
         "kind": "JOB_KIND_CLONE", "state": "JOB_STATE_COMPLETED", "steps": [], "attempt": 0, "revision": 3,
-        "needs_attention": False, "customer_id": CUSTOMER,
+        "needs_attention": False, "customer_id": CUSTOMER, "priority": "normal",
     }  # fmt: skip
 
 
@@ -156,7 +156,7 @@ async def test_a_failed_job_is_asked_for_again(rest: Rest) -> None:
         "job_id": "<id>", "type": "clone", "status": "pending", "progress": 0, "status_message": "",
         "status_url": "/api/v2/jobs/<id>", "created_at": TIME, "updated_at": TIME, "kind": "JOB_KIND_CLONE",
         "state": "JOB_STATE_PENDING", "steps": [], "attempt": 0, "revision": 1, "needs_attention": False,
-        "customer_id": CUSTOMER, "clone_id": "<id>", "retry_of": old,
+        "customer_id": CUSTOMER, "clone_id": "<id>", "priority": "normal", "retry_of": old,
     }  # fmt: skip
     assert (await rest.call("POST", f"/api/v2/jobs/{old}/retry", json={"request_id": "again-1"})).body["job_id"] == new
     refused = await rest.call("POST", f"/api/v2/jobs/{new}/retry", json={})

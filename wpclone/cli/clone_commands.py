@@ -43,6 +43,7 @@ FromFile = Annotated[
     typer.Option(metavar="FILE", help="Ask for all clones of a file at once: on each line the JSON body of POST /api/v2/clone."),
 ]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,58}")
+Priority = Annotated[str, typer.Option(help="low, normal or high: the queue the job waits in. High is for administrators.")]
 RequestId = Annotated[str | None, typer.Option(help="Repeat the command with the same id, and the work is done once.")]
 
 
@@ -61,6 +62,7 @@ def create(  # noqa: PLR0913, PLR0917 -- each option is an argument
     count: Count = 1,
     from_file: FromFile = None,
     request_id: RequestId = None,
+    priority: Priority = "",
     server: Server = None,
     token: Token = None,
     output: Output = Format.TABLE,
@@ -71,7 +73,7 @@ def create(  # noqa: PLR0913, PLR0917 -- each option is an argument
         raise typer.BadParameter("give either --source or --from-file")
     content = (keep_constants or (), exclude_paths or (), exclude_tables or (), dry_run)
     if from_file is not None and (count != 1 or username or agent_key or password_stdin or any(content)):
-        raise typer.BadParameter("--from-file has everything in its lines; give only --ttl and --request-id beside it")
+        raise typer.BadParameter("--from-file has all in its lines; give only --ttl, --priority and --request-id beside it")
     if request_id is not None and not REQUEST_ID.fullmatch(request_id):
         raise typer.BadParameter("--request-id has 1 to 58 of A-Z a-z 0-9 . _ : -")
     life = span(ttl) if ttl is not None else None
@@ -90,7 +92,7 @@ def create(  # noqa: PLR0913, PLR0917 -- each option is an argument
                 content=orders.Content(*content),
             )  # fmt: skip
             requests = orders.copies(one, count)
-        requests = orders.finished(requests, ttl=life, request_id=request_id)
+        requests = orders.finished(requests, ttl=life, request_id=request_id, priority=priority)
     if from_file is None and count == 1:
         clones.create(terms, requests[0], follow=follow)
     else:

@@ -71,12 +71,14 @@ def orders_of_file(path: Path) -> list[CreateCloneRequest]:
 
 
 def finished(
-    requests: Sequence[CreateCloneRequest], *, ttl: timedelta | None, request_id: str | None
+    requests: Sequence[CreateCloneRequest], *, ttl: timedelta | None, request_id: str | None, priority: str = ""
 ) -> list[CreateCloneRequest]:
-    """The requests with what the options say about all of them: a life where none is named, and ids that tell them apart."""
+    """The requests with what the options say about all of them: a life and a priority where none is named, and ids that tell them
+    apart."""
     for number, request in enumerate(requests, start=1):
         if ttl is not None and not request.HasField("ttl_minutes"):
             request.ttl_minutes = math.ceil(ttl / timedelta(minutes=1))
+        request.priority = request.priority or priority
         if request_id is not None and not request.request_id:
             request.request_id = request_id if len(requests) == 1 else f"{request_id}-{number}"
     return list(requests)

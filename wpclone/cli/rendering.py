@@ -83,6 +83,7 @@ def job_text(job: job_pb2.Job) -> str:
         ("created", moment(job.created_at)),
         ("took", _took(job)),
         ("retry of", job.retry_of),
+        ("priority", job.priority if job.priority != "normal" else ""),
         *(result_pairs(job.result) if job.HasField("result") else ()),
     ])  # fmt: skip
     if not job.steps:

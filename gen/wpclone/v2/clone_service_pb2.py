@@ -29,7 +29,7 @@ from wpclone.v2 import job_pb2 as wpclone_dot_v2_dot_job__pb2
 from wpclone.v2 import site_pb2 as wpclone_dot_v2_dot_site__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ewpclone/v2/clone_service.proto\x12\nwpclone.v2\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16wpclone/v2/clone.proto\x1a\x14wpclone/v2/job.proto\x1a\x15wpclone/v2/site.proto\"\xbc\x03\n\x12\x43reateCloneRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12.\n\x06source\x18\x02 \x01(\x0b\x32\x16.wpclone.v2.SourceSiteR\x06source\x12\x1d\n\nsource_url\x18\x03 \x01(\tR\tsourceUrl\x12\'\n\x0fsource_username\x18\x04 \x01(\tR\x0esourceUsername\x12,\n\x0fsource_password\x18\x05 \x01(\tB\x03\x80\x01\x01R\x0esourcePassword\x12\x1f\n\x0b\x63ustomer_id\x18\x06 \x01(\tR\ncustomerId\x12$\n\x0bttl_minutes\x18\x07 \x01(\x05H\x00R\nttlMinutes\x88\x01\x01\x12%\n\x0ekeep_constants\x18\x08 \x03(\tR\rkeepConstants\x12#\n\rexclude_paths\x18\t \x03(\tR\x0c\x65xcludePaths\x12%\n\x0e\x65xclude_tables\x18\n \x03(\tR\rexcludeTables\x12\x17\n\x07\x64ry_run\x18\x0b \x01(\x08R\x06\x64ryRunB\x0e\n\x0c_ttl_minutes\",\n\x0fGetCloneRequest\x12\x19\n\x08\x63lone_id\x18\x01 \x01(\tR\x07\x63loneId\"\x88\x01\n\x11ListClonesRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06status\x18\x03 \x01(\tR\x06status\x12\x1f\n\x0b\x63ustomer_id\x18\x04 \x01(\tR\ncustomerId\"g\n\x12ListClonesResponse\x12)\n\x06\x63lones\x18\x01 \x03(\x0b\x32\x11.wpclone.v2.CloneR\x06\x63lones\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x89\x01\n\x12\x45xtendCloneRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x19\n\x08\x63lone_id\x18\x02 \x01(\tR\x07\x63loneId\x12\x39\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\"N\n\x12\x44\x65leteCloneRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x19\n\x08\x63lone_id\x18\x02 \x01(\tR\x07\x63loneId\"4\n\x17\x43reateSignInLinkRequest\x12\x19\n\x08\x63lone_id\x18\x01 \x01(\tR\x07\x63loneId\"&\n\rGetJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\"\x9a\x01\n\x0fListJobsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06status\x18\x03 \x01(\tR\x06status\x12\x12\n\x04type\x18\x04 \x01(\tR\x04type\x12\x1f\n\x0b\x63ustomer_id\x18\x05 \x01(\tR\ncustomerId\"_\n\x10ListJobsResponse\x12#\n\x04jobs\x18\x01 \x03(\x0b\x32\x0f.wpclone.v2.JobR\x04jobs\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"i\n\x0eWaitJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12,\n\x0ftimeout_seconds\x18\x02 \x01(\x05H\x00R\x0etimeoutSeconds\x88\x01\x01\x42\x12\n\x10_timeout_seconds\"O\n\x0fWatchJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12%\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x05R\rafterRevision\"O\n\x10WatchJobResponse\x12!\n\x03job\x18\x01 \x01(\x0b\x32\x0f.wpclone.v2.JobR\x03job\x12\x18\n\x07\x63losing\x18\x02 \x01(\x08R\x07\x63losing\"H\n\x10\x43\x61ncelJobRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\"G\n\x0fRetryJobRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId2\xc0\t\n\x0c\x43loneService\x12X\n\x0b\x43reateClone\x12\x1e.wpclone.v2.CreateCloneRequest\x1a\x0f.wpclone.v2.Job\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/api/v2/clone:\x01*\x12]\n\x08GetClone\x12\x1b.wpclone.v2.GetCloneRequest\x1a\x11.wpclone.v2.Clone\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v2/clones/{clone_id}\x12\x63\n\nListClones\x12\x1d.wpclone.v2.ListClonesRequest\x1a\x1e.wpclone.v2.ListClonesResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v2/clones\x12m\n\x0b\x45xtendClone\x12\x1e.wpclone.v2.ExtendCloneRequest\x1a\x11.wpclone.v2.Clone\"+\x82\xd3\xe4\x93\x02%\" /api/v2/clones/{clone_id}/extend:\x01*\x12\x61\n\x0b\x44\x65leteClone\x12\x1e.wpclone.v2.DeleteCloneRequest\x1a\x0f.wpclone.v2.Job\"!\x82\xd3\xe4\x93\x02\x1b*\x19/api/v2/clones/{clone_id}\x12}\n\x10\x43reateSignInLink\x12#.wpclone.v2.CreateSignInLinkRequest\x1a\x16.wpclone.v2.SignInLink\",\x82\xd3\xe4\x93\x02&\"!/api/v2/clones/{clone_id}/sign-in:\x01*\x12S\n\x06GetJob\x12\x19.wpclone.v2.GetJobRequest\x1a\x0f.wpclone.v2.Job\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v2/jobs/{job_id}\x12[\n\x08ListJobs\x12\x1b.wpclone.v2.ListJobsRequest\x1a\x1c.wpclone.v2.ListJobsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/api/v2/jobs\x12Z\n\x07WaitJob\x12\x1a.wpclone.v2.WaitJobRequest\x1a\x0f.wpclone.v2.Job\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/api/v2/jobs/{job_id}/wait\x12l\n\x08WatchJob\x12\x1b.wpclone.v2.WatchJobRequest\x1a\x1c.wpclone.v2.WatchJobResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v2/jobs/{job_id}/watch0\x01\x12\x63\n\tCancelJob\x12\x1c.wpclone.v2.CancelJobRequest\x1a\x0f.wpclone.v2.Job\"\'\x82\xd3\xe4\x93\x02!\"\x1c/api/v2/jobs/{job_id}/cancel:\x01*\x12`\n\x08RetryJob\x12\x1b.wpclone.v2.RetryJobRequest\x1a\x0f.wpclone.v2.Job\"&\x82\xd3\xe4\x93\x02 \"\x1b/api/v2/jobs/{job_id}/retry:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ewpclone/v2/clone_service.proto\x12\nwpclone.v2\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16wpclone/v2/clone.proto\x1a\x14wpclone/v2/job.proto\x1a\x15wpclone/v2/site.proto\"\xd8\x03\n\x12\x43reateCloneRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12.\n\x06source\x18\x02 \x01(\x0b\x32\x16.wpclone.v2.SourceSiteR\x06source\x12\x1d\n\nsource_url\x18\x03 \x01(\tR\tsourceUrl\x12\'\n\x0fsource_username\x18\x04 \x01(\tR\x0esourceUsername\x12,\n\x0fsource_password\x18\x05 \x01(\tB\x03\x80\x01\x01R\x0esourcePassword\x12\x1f\n\x0b\x63ustomer_id\x18\x06 \x01(\tR\ncustomerId\x12$\n\x0bttl_minutes\x18\x07 \x01(\x05H\x00R\nttlMinutes\x88\x01\x01\x12%\n\x0ekeep_constants\x18\x08 \x03(\tR\rkeepConstants\x12#\n\rexclude_paths\x18\t \x03(\tR\x0c\x65xcludePaths\x12%\n\x0e\x65xclude_tables\x18\n \x03(\tR\rexcludeTables\x12\x17\n\x07\x64ry_run\x18\x0b \x01(\x08R\x06\x64ryRun\x12\x1a\n\x08priority\x18\x0c \x01(\tR\x08priorityB\x0e\n\x0c_ttl_minutes\",\n\x0fGetCloneRequest\x12\x19\n\x08\x63lone_id\x18\x01 \x01(\tR\x07\x63loneId\"\x88\x01\n\x11ListClonesRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06status\x18\x03 \x01(\tR\x06status\x12\x1f\n\x0b\x63ustomer_id\x18\x04 \x01(\tR\ncustomerId\"g\n\x12ListClonesResponse\x12)\n\x06\x63lones\x18\x01 \x03(\x0b\x32\x11.wpclone.v2.CloneR\x06\x63lones\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x89\x01\n\x12\x45xtendCloneRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x19\n\x08\x63lone_id\x18\x02 \x01(\tR\x07\x63loneId\x12\x39\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\"N\n\x12\x44\x65leteCloneRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x19\n\x08\x63lone_id\x18\x02 \x01(\tR\x07\x63loneId\"4\n\x17\x43reateSignInLinkRequest\x12\x19\n\x08\x63lone_id\x18\x01 \x01(\tR\x07\x63loneId\"&\n\rGetJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\"\x9a\x01\n\x0fListJobsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06status\x18\x03 \x01(\tR\x06status\x12\x12\n\x04type\x18\x04 \x01(\tR\x04type\x12\x1f\n\x0b\x63ustomer_id\x18\x05 \x01(\tR\ncustomerId\"_\n\x10ListJobsResponse\x12#\n\x04jobs\x18\x01 \x03(\x0b\x32\x0f.wpclone.v2.JobR\x04jobs\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"i\n\x0eWaitJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12,\n\x0ftimeout_seconds\x18\x02 \x01(\x05H\x00R\x0etimeoutSeconds\x88\x01\x01\x42\x12\n\x10_timeout_seconds\"O\n\x0fWatchJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12%\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x05R\rafterRevision\"O\n\x10WatchJobResponse\x12!\n\x03job\x18\x01 \x01(\x0b\x32\x0f.wpclone.v2.JobR\x03job\x12\x18\n\x07\x63losing\x18\x02 \x01(\x08R\x07\x63losing\"H\n\x10\x43\x61ncelJobRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\"G\n\x0fRetryJobRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId2\xc0\t\n\x0c\x43loneService\x12X\n\x0b\x43reateClone\x12\x1e.wpclone.v2.CreateCloneRequest\x1a\x0f.wpclone.v2.Job\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/api/v2/clone:\x01*\x12]\n\x08GetClone\x12\x1b.wpclone.v2.GetCloneRequest\x1a\x11.wpclone.v2.Clone\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v2/clones/{clone_id}\x12\x63\n\nListClones\x12\x1d.wpclone.v2.ListClonesRequest\x1a\x1e.wpclone.v2.ListClonesResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v2/clones\x12m\n\x0b\x45xtendClone\x12\x1e.wpclone.v2.ExtendCloneRequest\x1a\x11.wpclone.v2.Clone\"+\x82\xd3\xe4\x93\x02%\" /api/v2/clones/{clone_id}/extend:\x01*\x12\x61\n\x0b\x44\x65leteClone\x12\x1e.wpclone.v2.DeleteCloneRequest\x1a\x0f.wpclone.v2.Job\"!\x82\xd3\xe4\x93\x02\x1b*\x19/api/v2/clones/{clone_id}\x12}\n\x10\x43reateSignInLink\x12#.wpclone.v2.CreateSignInLinkRequest\x1a\x16.wpclone.v2.SignInLink\",\x82\xd3\xe4\x93\x02&\"!/api/v2/clones/{clone_id}/sign-in:\x01*\x12S\n\x06GetJob\x12\x19.wpclone.v2.GetJobRequest\x1a\x0f.wpclone.v2.Job\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v2/jobs/{job_id}\x12[\n\x08ListJobs\x12\x1b.wpclone.v2.ListJobsRequest\x1a\x1c.wpclone.v2.ListJobsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/api/v2/jobs\x12Z\n\x07WaitJob\x12\x1a.wpclone.v2.WaitJobRequest\x1a\x0f.wpclone.v2.Job\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/api/v2/jobs/{job_id}/wait\x12l\n\x08WatchJob\x12\x1b.wpclone.v2.WatchJobRequest\x1a\x1c.wpclone.v2.WatchJobResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v2/jobs/{job_id}/watch0\x01\x12\x63\n\tCancelJob\x12\x1c.wpclone.v2.CancelJobRequest\x1a\x0f.wpclone.v2.Job\"\'\x82\xd3\xe4\x93\x02!\"\x1c/api/v2/jobs/{job_id}/cancel:\x01*\x12`\n\x08RetryJob\x12\x1b.wpclone.v2.RetryJobRequest\x1a\x0f.wpclone.v2.Job\"&\x82\xd3\xe4\x93\x02 \"\x1b/api/v2/jobs/{job_id}/retry:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,35 +63,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLONESERVICE'].methods_by_name['RetryJob']._loaded_options = None
   _globals['_CLONESERVICE'].methods_by_name['RetryJob']._serialized_options = b'\202\323\344\223\002 \"\033/api/v2/jobs/{job_id}/retry:\001*'
   _globals['_CREATECLONEREQUEST']._serialized_start=179
-  _globals['_CREATECLONEREQUEST']._serialized_end=623
-  _globals['_GETCLONEREQUEST']._serialized_start=625
-  _globals['_GETCLONEREQUEST']._serialized_end=669
-  _globals['_LISTCLONESREQUEST']._serialized_start=672
-  _globals['_LISTCLONESREQUEST']._serialized_end=808
-  _globals['_LISTCLONESRESPONSE']._serialized_start=810
-  _globals['_LISTCLONESRESPONSE']._serialized_end=913
-  _globals['_EXTENDCLONEREQUEST']._serialized_start=916
-  _globals['_EXTENDCLONEREQUEST']._serialized_end=1053
-  _globals['_DELETECLONEREQUEST']._serialized_start=1055
-  _globals['_DELETECLONEREQUEST']._serialized_end=1133
-  _globals['_CREATESIGNINLINKREQUEST']._serialized_start=1135
-  _globals['_CREATESIGNINLINKREQUEST']._serialized_end=1187
-  _globals['_GETJOBREQUEST']._serialized_start=1189
-  _globals['_GETJOBREQUEST']._serialized_end=1227
-  _globals['_LISTJOBSREQUEST']._serialized_start=1230
-  _globals['_LISTJOBSREQUEST']._serialized_end=1384
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1386
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1481
-  _globals['_WAITJOBREQUEST']._serialized_start=1483
-  _globals['_WAITJOBREQUEST']._serialized_end=1588
-  _globals['_WATCHJOBREQUEST']._serialized_start=1590
-  _globals['_WATCHJOBREQUEST']._serialized_end=1669
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1671
-  _globals['_WATCHJOBRESPONSE']._serialized_end=1750
-  _globals['_CANCELJOBREQUEST']._serialized_start=1752
-  _globals['_CANCELJOBREQUEST']._serialized_end=1824
-  _globals['_RETRYJOBREQUEST']._serialized_start=1826
-  _globals['_RETRYJOBREQUEST']._serialized_end=1897
-  _globals['_CLONESERVICE']._serialized_start=1900
-  _globals['_CLONESERVICE']._serialized_end=3116
+  _globals['_CREATECLONEREQUEST']._serialized_end=651
+  _globals['_GETCLONEREQUEST']._serialized_start=653
+  _globals['_GETCLONEREQUEST']._serialized_end=697
+  _globals['_LISTCLONESREQUEST']._serialized_start=700
+  _globals['_LISTCLONESREQUEST']._serialized_end=836
+  _globals['_LISTCLONESRESPONSE']._serialized_start=838
+  _globals['_LISTCLONESRESPONSE']._serialized_end=941
+  _globals['_EXTENDCLONEREQUEST']._serialized_start=944
+  _globals['_EXTENDCLONEREQUEST']._serialized_end=1081
+  _globals['_DELETECLONEREQUEST']._serialized_start=1083
+  _globals['_DELETECLONEREQUEST']._serialized_end=1161
+  _globals['_CREATESIGNINLINKREQUEST']._serialized_start=1163
+  _globals['_CREATESIGNINLINKREQUEST']._serialized_end=1215
+  _globals['_GETJOBREQUEST']._serialized_start=1217
+  _globals['_GETJOBREQUEST']._serialized_end=1255
+  _globals['_LISTJOBSREQUEST']._serialized_start=1258
+  _globals['_LISTJOBSREQUEST']._serialized_end=1412
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1414
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1509
+  _globals['_WAITJOBREQUEST']._serialized_start=1511
+  _globals['_WAITJOBREQUEST']._serialized_end=1616
+  _globals['_WATCHJOBREQUEST']._serialized_start=1618
+  _globals['_WATCHJOBREQUEST']._serialized_end=1697
+  _globals['_WATCHJOBRESPONSE']._serialized_start=1699
+  _globals['_WATCHJOBRESPONSE']._serialized_end=1778
+  _globals['_CANCELJOBREQUEST']._serialized_start=1780
+  _globals['_CANCELJOBREQUEST']._serialized_end=1852
+  _globals['_RETRYJOBREQUEST']._serialized_start=1854
+  _globals['_RETRYJOBREQUEST']._serialized_end=1925
+  _globals['_CLONESERVICE']._serialized_start=1928
+  _globals['_CLONESERVICE']._serialized_end=3144
 # @@protoc_insertion_point(module_scope)

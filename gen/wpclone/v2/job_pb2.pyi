@@ -150,6 +150,7 @@ class Job(_message.Message):
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     CLONE_ID_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_AT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """`clone-`, `restore-` or `delete-` and 12 hexadecimal digits. A clone job's id is also its clone's."""
     type: _builtins.str
@@ -180,6 +181,8 @@ class Job(_message.Message):
     """Who owns it."""
     clone_id: _builtins.str
     """The clone it makes or deletes; absent when there is none."""
+    priority: _builtins.str
+    """The queue it waits in: high, normal or low."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was accepted."""
@@ -238,10 +241,11 @@ class Job(_message.Message):
         customer_id: _builtins.str = ...,
         clone_id: _builtins.str | None = ...,
         cancel_requested_at: _timestamp_pb2.Timestamp | None = ...,
+        priority: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_clone_id", b"_clone_id", "_error", b"_error", "_retry_of", b"_retry_of", "cancel_requested_at", b"cancel_requested_at", "clone_id", b"clone_id", "completed_at", b"completed_at", "created_at", b"created_at", "error", b"error", "error_detail", b"error_detail", "estimated_completion", b"estimated_completion", "result", b"result", "retry_of", b"retry_of", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clone_id", b"_clone_id", "_error", b"_error", "_retry_of", b"_retry_of", "attempt", b"attempt", "cancel_requested_at", b"cancel_requested_at", "clone_id", b"clone_id", "completed_at", b"completed_at", "created_at", b"created_at", "customer_id", b"customer_id", "error", b"error", "error_detail", b"error_detail", "estimated_completion", b"estimated_completion", "job_id", b"job_id", "kind", b"kind", "needs_attention", b"needs_attention", "progress", b"progress", "result", b"result", "retry_of", b"retry_of", "revision", b"revision", "state", b"state", "status", b"status", "status_message", b"status_message", "status_url", b"status_url", "steps", b"steps", "type", b"type", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clone_id", b"_clone_id", "_error", b"_error", "_retry_of", b"_retry_of", "attempt", b"attempt", "cancel_requested_at", b"cancel_requested_at", "clone_id", b"clone_id", "completed_at", b"completed_at", "created_at", b"created_at", "customer_id", b"customer_id", "error", b"error", "error_detail", b"error_detail", "estimated_completion", b"estimated_completion", "job_id", b"job_id", "kind", b"kind", "needs_attention", b"needs_attention", "priority", b"priority", "progress", b"progress", "result", b"result", "retry_of", b"retry_of", "revision", b"revision", "state", b"state", "status", b"status", "status_message", b"status_message", "status_url", b"status_url", "steps", b"steps", "type", b"type", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__clone_id: _TypeAlias = _typing.Literal["clone_id"]  # noqa: Y015
     _WhichOneofArgType__clone_id: _TypeAlias = _typing.Literal["_clone_id", b"_clone_id"]  # noqa: Y015

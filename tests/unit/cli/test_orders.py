@@ -25,6 +25,13 @@ def test_a_file_has_rest_bodies_of_both_spellings(tmp_path: Path) -> None:
     assert (second.source.agent.key, second.ttl_minutes, second.request_id) == ("k", 90, "batch-2")
 
 
+def test_a_priority_is_for_those_that_name_none(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"source_url": "https://a.example", "priority": "high"}\n{"source_url": "https://b.example"}\n')
+    made = finished(orders_of_file(path), ttl=None, request_id=None, priority="low")
+    assert [request.priority for request in made] == ["high", "low"]
+    assert finished(orders_of_file(path), ttl=None, request_id=None)[1].priority == ""
+
+
 def test_bad_lines_are_all_named_and_no_value_is_repeated(tmp_path: Path) -> None:
     path = written(tmp_path, 'secret-one\n["secret-two"]\n{"pasword": "secret-three"}\n{"ttl_minutes": "secret-four"}\n')
     with pytest.raises(Trouble) as raised:
