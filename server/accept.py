@@ -21,7 +21,7 @@ CLONE_RUNS_FOR = timedelta(hours=6)
 """The deadline of a clone job, counted from its acceptance."""
 DELETE_RUNS_FOR = timedelta(hours=2)
 """The deadline of a delete job."""
-CLONE_VERSION = 2
+CLONE_VERSION = 3
 """The version of the plan that new clone jobs are pinned to; workers keep the plans of older ones beside it."""
 DEFINITION_VERSION = 1
 """The same for delete jobs."""

@@ -21,6 +21,7 @@ from wpclone.core.jobs.errors import Fatal, RetryLater
 
 _SECONDS = 20.0
 _NAME = re.compile(r"wpc_[0-9a-f]{12}")
+_SCRATCH = re.compile(r"wpc_[rs][0-9a-f]{12}")
 _GRANTS = (
     "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE TEMPORARY TABLES, LOCK TABLES, CREATE VIEW, "
     "SHOW VIEW, TRIGGER"
@@ -34,6 +35,16 @@ _NO_SUCH_USER = frozenset({1133, 1396})
 def database_name(clone_id: str) -> str:
     """The name of a clone's database and of its user: `clone-1a2b3c4d5e6f` → `wpc_1a2b3c4d5e6f`."""
     return "wpc_" + clone_id.removeprefix("clone-")
+
+
+def base_name(clone_id: str) -> str:
+    """The name of the database beside a clone's that remembers what its rows were when it was made; not the clone user's."""
+    return database_name(clone_id) + "_base"
+
+
+def scratch_name(restore_id: str, *, of_source: bool = False) -> str:
+    """The name of a restore's database for its copy of the target's tables, or of the source's."""
+    return f"wpc_{'s' if of_source else 'r'}{restore_id.removeprefix('restore-')}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ class CloneDatabases:
     async def create(self, clone_id: str, password: str) -> str:
         """Make database and user, or bring them to what they should be; the database's name."""
         name = _checked(clone_id)
-        async with self._connection() as cursor:
+        async with self.connection() as cursor:
             await cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci")
             await cursor.execute(f"CREATE USER IF NOT EXISTS `{name}`@%s IDENTIFIED BY %s", (self._user_host, password))
             limit = f"WITH MAX_USER_CONNECTIONS {_MOST_CONNECTIONS}"
@@ -78,21 +89,41 @@ class CloneDatabases:
     async def drop(self, clone_id: str) -> None:
         """Remove user and database; success when they have gone already. The user first, so that nobody writes meanwhile."""
         name = _checked(clone_id)
-        async with self._connection() as cursor:
+        async with self.connection() as cursor:
             await self._end_connections(cursor, name)
             await cursor.execute(f"DROP USER IF EXISTS `{name}`@%s", (self._user_host,))
+            await cursor.execute(f"DROP DATABASE IF EXISTS `{base_name(clone_id)}`")  # first: the sweep goes by the other
             await cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
+
+    async def create_scratch(self, name: str) -> None:
+        """Make a restore's scratch database, or find it."""
+        async with self.connection() as cursor:
+            await cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{_checked_scratch(name)}` CHARACTER SET utf8mb4")
+
+    async def drop_scratch(self, restore_id: str) -> None:
+        """Remove a restore's scratch databases; success when they have gone already."""
+        async with self.connection() as cursor:
+            for of_source in (False, True):
+                await cursor.execute(
+                    f"DROP DATABASE IF EXISTS `{_checked_scratch(scratch_name(restore_id, of_source=of_source))}`"
+                )
+
+    async def scratch_of(self) -> list[str]:
+        """The ids of restores whose scratch databases are there, for the sweep."""
+        async with self.connection() as cursor:
+            await cursor.execute(r"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE 'wpc\_%%'", ())
+            return sorted({f"restore-{row[0][5:]}" for row in await cursor.fetchall() if _SCRATCH.fullmatch(row[0])})
 
     async def names(self) -> list[str]:
         """The databases of clones that are there, for the sweep."""
-        async with self._connection() as cursor:
+        async with self.connection() as cursor:
             await cursor.execute(r"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE 'wpc\_%%'", ())
             return [row[0] for row in await cursor.fetchall() if _NAME.fullmatch(row[0])]
 
     async def count_rows(self, clone_id: str, tables: list[str]) -> dict[str, int]:
         """How many rows these tables of a clone have; tables that are not there are absent."""
         name, counts = _checked(clone_id), {}
-        async with self._connection(seconds=600) as cursor:
+        async with self.connection(seconds=600) as cursor:
             for table in tables:
                 quoted = table.replace("`", "``")
                 try:
@@ -116,7 +147,7 @@ class CloneDatabases:
             if error.args[0] in _NO_SUCH_USER:
                 return
             raise
-        async with self._connection(name, password) as own:
+        async with self.connection(name, password) as own:
             await own.execute("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = %s AND ID <> CONNECTION_ID()", (name,))
             for (number,) in await own.fetchall():
                 try:
@@ -126,8 +157,11 @@ class CloneDatabases:
                         raise
 
     @asynccontextmanager
-    async def _connection(self, user: str = "", password: str = "", *, seconds: float = _SECONDS) -> AsyncIterator[Any]:
-        """A cursor, as the service's account or as `user`. Foreign errors of the whole block become RetryLater or Fatal."""
+    async def connection(self, user: str = "", password: str = "", *, seconds: float = _SECONDS) -> AsyncIterator[Any]:
+        """A cursor, as the service's account or as `user`, for `seconds` at most.
+
+        Foreign errors of the whole block become RetryLater or Fatal.
+        """
         server = self.server
         try:
             async with asyncio.timeout(seconds):
@@ -156,4 +190,10 @@ def _checked(clone_id: str) -> str:
     name = database_name(clone_id)
     if not _NAME.fullmatch(name):
         raise ValueError(f"not a clone's id: {clone_id!r}")
+    return name
+
+
+def _checked_scratch(name: str) -> str:
+    if not _SCRATCH.fullmatch(name):
+        raise ValueError(f"not a scratch database: {name!r}")
     return name

@@ -20,6 +20,7 @@ from workers.steps.create_database import CreateDatabase
 from workers.steps.create_site import CreateSite
 from workers.steps.guard import Guard, GuardRoom
 from workers.steps.preflight import Preflight, Room
+from workers.steps.record_base import RecordBase
 from workers.steps.release_source import ReleaseSource
 from workers.steps.verify import Verify
 from wpclone.core.jobs.job import Facts, Job
@@ -28,9 +29,9 @@ from wpclone.core.jobs.states import CloneState, JobKind
 from wpclone.core.jobs.transitions import CloneChange
 from wpclone.wordpress.constants import Withheld
 
-VERSION = 2
+VERSION = 3
 """The newest definition of a clone job; `NewJob.definition_version` names it. Version 2 leaves out what a request excludes,
-and has dry runs: a worker that would copy it all must not take such a job."""
+and has dry runs: a worker that would copy it all must not take such a job. Version 3 remembers the clone's rows for a restore."""
 
 MOST_LISTED = 200
 """Entries of a list in the result; facts of the steps have all."""
@@ -55,9 +56,11 @@ class CloneTools:
 
 
 def clone_plans(tools: CloneTools) -> tuple[Plan, ...]:
-    """All versions this worker can run, dry runs too. Jobs of version 1 exclude nothing; their steps are the same."""
+    """All versions this worker can run, dry runs too. Jobs of version 1 exclude nothing; their steps are those of version 2."""
     plan = clone_plan(tools)
-    return (plan, replace(plan, version=1), dry_run_plan(VERSION, tools.sources, tools.room))
+    older = replace(plan, steps=tuple(planned for planned in plan.steps if planned.step.name != RecordBase.name))
+    dry = [dry_run_plan(version, tools.sources, tools.room) for version in (2, VERSION)]
+    return (plan, replace(older, version=1), replace(older, version=2), *dry)
 
 
 def clone_plan(tools: CloneTools) -> Plan:
@@ -72,6 +75,7 @@ def clone_plan(tools: CloneTools) -> Plan:
             CopyFiles(sources, runtime, work, tools.room.free), "Copying files", 45, _minutes(240), _PATIENT, resumable=True
         ),
         PlannedStep(CopyTables(sources, databases), "Copying tables", 35, _minutes(240), _PATIENT, resumable=True),
+        PlannedStep(RecordBase(databases), "Remembering the copy for a restore", 3, _minutes(65)),
         PlannedStep(Guard(sources, tools.guard), "Guarding and serving the clone", 6, _minutes(15)),
         PlannedStep(Verify(tools.pages, databases, work), "Verifying the clone", 4, _minutes(3), _HEALTH),
         releasing(sources),
@@ -133,7 +137,8 @@ def _report(facts: Mapping[str, Facts]) -> dict[str, Any]:
 
 def _clone_facts(facts: Mapping[str, Facts]) -> dict[str, Any]:
     site = facts[Preflight.name]["report"]
-    return {"table_prefix": site["table_prefix"], "wp_version": site["wp_version"], "docroot": facts[CreateSite.name]["docroot"]}
+    told = {name: site[name] for name in ("table_prefix", "wp_version", "home", "siteurl")}
+    return {**told, "docroot": facts[CreateSite.name]["docroot"]}
 
 
 def _seconds(job: Job, name: str) -> float:

@@ -20,6 +20,7 @@ from tests.support.places import open_directory
 from tests.support.servers import SERVICE, Mariadb
 from tests.support.source_site import LOCAL, SourceSite
 from tests.support.wait import until_async
+from workers.clone_agent import clone_agent_address
 from workers.clone_databases import CloneDatabases, DatabaseServer, database_name
 from workers.clone_plan import VERSION, CloneTools, clone_plans
 from workers.delete_plan import delete_plan
@@ -40,6 +41,10 @@ from wpclone.core.jobs.states import JobKind, JobState
 from wpclone.core.metrics import Metrics
 from wpclone.core.secrets import KeyRing, derive, password
 from wpclone.core.store.memory import MemoryStore
+from wpclone.wordpress.agent.client import AgentAddress, AgentClient
+from wpclone.wordpress.errors import Reason, SiteError
+from wpclone.wordpress.inspect import inspect
+from wpclone.wordpress.session import SiteSession
 
 CUSTOMER = "acme"
 SEED = "5e" * 32
@@ -146,7 +151,7 @@ class Yard:
         """What is still there of a clone."""
         name = database_name(clone_id)
         left = [f"place {site['clone_id']}" for site in self.keeper.ask("list")["clones"] if site["clone_id"] == clone_id]
-        left += [f"database {row[0]}" for row in self.mariadb.execute("SHOW DATABASES LIKE %s", name.replace("_", r"\_"))]
+        left += [f"database {row[0]}" for row in self.mariadb.execute("SHOW DATABASES LIKE %s", name.replace("_", r"\_") + "%")]
         left += [f"user {row[0]}" for row in self.mariadb.execute("SELECT User FROM mysql.global_priv WHERE User = %s", name)]
         return left + [f"cursor {path.name}" for path in self.work.glob(clone_id)]
 
@@ -189,6 +194,8 @@ async def test_a_clone_by_sign_in_serves_the_sites_pages_and_leaves_the_source_w
         assert job.result["report"]["agent"] == "removed"
         assert job.result["consistency"] in {"SNAPSHOT", "FUZZY"}
         assert yard.agents() == []
+        base = next(step.facts["rows"] for step in job.steps if step.name == "record_base")
+        assert job.result["rows"] - 20 < base <= job.result["rows"]  # a table without a key is remembered as a whole
         assert password(bytes.fromhex(SEED), "admin") not in json.dumps([dict(step.facts) for step in job.steps])
 
 
@@ -269,3 +276,22 @@ async def _job(yard: Yard, job_id: str) -> Job:
     job = await yard.store.get_job(job_id)
     assert job is not None
     return job
+
+
+async def test_a_clones_own_agent_reads_it_and_nobody_else_does(yard: Yard) -> None:
+    async with cloned(yard) as job:
+        assert job.result is not None
+        host = urlsplit(job.result["clone_url"]).netloc
+        port = yard.keeper.ask("describe", clone_id=job.job_id)["port"]
+        clone = await yard.store.get_clone(job.job_id)
+        assert clone is not None
+        guard_key = yard.keys.decrypt(clone.guard_key or b"", clone.clone_id)
+        address = clone_agent_address(f"http://127.0.0.1:{port}", guard_key)
+        async with SiteSession(LOCAL, clock=time.time, chance=random.SystemRandom()) as session:
+            report = await inspect(AgentClient(session, address))
+            with pytest.raises(SiteError) as refused:
+                await AgentClient(session, AgentAddress(address.url, bytes(32))).hello()
+        assert (report.home, report.table_prefix) == (job.result["clone_url"], "wp_")
+        assert report.files == job.result["files"]
+        assert refused.value.reason is Reason.AGENT_REFUSED
+        assert (await asyncio.to_thread(fetch, port, host, "/index.php/wpclone-agent.php")).status == 404

@@ -40,6 +40,10 @@ class Sweep:
             await self._databases.drop(clone_id)
             _log.warning("sweep.removed", clone_id=clone_id)
         self._suspects = orphans
+        for restore_id in (await self._databases.scratch_of())[:MOST]:
+            if await self._is_over(restore_id):
+                await self._databases.drop_scratch(restore_id)
+                _log.warning("sweep.removed", restore_id=restore_id)
 
     async def _is_orphan(self, clone_id: str) -> bool:
         clone = await self._store.get_clone(clone_id)
@@ -48,7 +52,7 @@ class Sweep:
         _log.warning("sweep.unknown", clone_id=clone_id, removed=self._removes_unknown)
         return self._removes_unknown
 
-    async def _is_over(self, clone_id: str) -> bool:
-        """Whether the job that made the clone has ended: until then its own undo is at work."""
-        job = await self._store.get_job(clone_id)
+    async def _is_over(self, job_id: str) -> bool:
+        """Whether the job that made the thing has ended: until then its own undo is at work."""
+        job = await self._store.get_job(job_id)
         return job is None or job.state.is_terminal

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from workers.clone_agent import clone_agent
 from workers.clone_databases import database_name
 from workers.job_secrets import Decrypter
 from workers.runtimes import Content, Place, Runtime
@@ -54,7 +55,8 @@ class Guard:
         place = await self._room.runtime.ready(context.clone_id)
         login = _admin(context, report)
         wp_config, constants = generate_wp_config(_wp_config(context, report, place, _kept(context)))
-        guard = {**guard_files(), "config.json": guard_config(self._settings(context, clone, place, login))}
+        settings = self._settings(context, clone, place, login)
+        guard = {**guard_files(), **clone_agent(settings.key), "config.json": guard_config(settings)}
         place = await self._room.runtime.expose(context.clone_id, Content(wp_config, guard))
         withheld = dict(report.withheld) | {name: str(why) for name, why in constants.withheld.items()}
         return Done({"url": place.url, "admin_login": login, "egress": place.egress, **_constants(constants, withheld)})

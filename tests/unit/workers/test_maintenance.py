@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.jobs import clone_id, clone_plan, planned
+from tests.support.jobs import CUSTOMER, clone_id, clone_plan, planned
 from tests.unit.workers.desk import Desk
 from workers.maintenance.expire import Expiry
 from workers.maintenance.measure import Measure
@@ -13,7 +13,7 @@ from workers.maintenance.sweep import Sweep
 from workers.maintenance.sync_expiry import SyncExpiry
 from workers.runtimes.memory import MemoryRuntime
 from wpclone.core.jobs.errors import BusUnavailable, StoreUnavailable
-from wpclone.core.jobs.job import Job, Ring
+from wpclone.core.jobs.job import Job, Limits, NewJob, Ring
 from wpclone.core.jobs.states import JobKind, Priority
 
 
@@ -151,8 +151,15 @@ async def test_an_expiry_that_the_runtime_refuses_is_tried_again(tmp_path: Path)
 class PlayedDatabases:
     """Databases of clones by name."""
 
-    def __init__(self, *clones: str) -> None:
+    def __init__(self, *clones: str, scratch: tuple[str, ...] = ()) -> None:
         self.clones = set(clones)
+        self.scratch = set(scratch)
+
+    async def scratch_of(self) -> list[str]:
+        return sorted(self.scratch)
+
+    async def drop_scratch(self, restore_id: str) -> None:
+        self.scratch.discard(restore_id)
 
     async def names(self) -> list[str]:
         return ["wpc_" + clone.removeprefix("clone-") for clone in self.clones]
@@ -175,6 +182,16 @@ async def test_the_sweep_removes_an_orphan_it_saw_twice_and_nothing_alive(tmp_pa
     left = {clone_id(1)} if removes_unknown else {clone_id(1), clone_id(9)}
     assert databases.clones == left
     assert {place.clone_id for place in await runtime.list()} == left
+
+
+async def test_the_sweep_removes_the_scratch_of_restores_that_are_over(tmp_path: Path) -> None:
+    desk = Desk()
+    await desk.store.create_customer(CUSTOMER, Limits())
+    running = NewJob(f"restore-{1:012x}", JobKind.RESTORE, CUSTOMER, {}, None, 1, timedelta(hours=1))
+    await desk.store.begin_restore(running, site_key="site.test")
+    databases = PlayedDatabases(scratch=(running.job_id, f"restore-{2:012x}"))
+    await Sweep(desk.store, MemoryRuntime(tmp_path), databases, removes_unknown=False).once()  # type: ignore[arg-type]
+    assert databases.scratch == {running.job_id}
 
 
 async def test_old_finished_jobs_are_pruned_and_live_clones_kept() -> None:

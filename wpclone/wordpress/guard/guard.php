@@ -202,6 +202,11 @@ function wpclone_guard_start() {
 		wpclone_guard_refuse( 403, 'This is a clone: scheduled work does not run.' );
 	}
 	header( 'X-Robots-Tag: noindex, nofollow' );
+	// The service reads a clone by the agent beside this file, which answers to signed questions and runs no code of the site.
+	if ( '/wpclone-agent.php' === ( isset( $_SERVER['PATH_INFO'] ) ? $_SERVER['PATH_INFO'] : '' ) && is_file( __DIR__ . '/wpclone-agent.php' ) ) {
+		require __DIR__ . '/wpclone-agent.php';
+		exit;
+	}
 	defined( 'DISABLE_WP_CRON' ) || define( 'DISABLE_WP_CRON', true );
 
 	wpclone_guard_hook( 'muplugins_loaded', 'wpclone_guard_join', 0, PHP_INT_MIN );
