@@ -55,6 +55,7 @@ def assemble(parts: Parts, loops: Sequence[Loop] = ()) -> Worker:
         Loop("relay", relay.once, 1.0),
         Loop("cancels", Cancels(parts.bus, leases).once, 1.0),
         Loop("loop delay", delay.once, 0.0),
+        Loop("lost claims", claims.give_back_lost, 2.0),
     ]
     supervisor = Supervisor(parts.clock, parts.chance)
     return Worker(Consumer(post, claims, slots=parts.slots), leases, supervisor, [*always, *loops])

@@ -1,7 +1,7 @@
 """The jobs this worker holds: claimed, run, and given back when they were stopped.
 
-A claim is counted from before it was sent. A claim whose answer was lost is found again and given back, so that an outage
-never looks like a lost worker.
+A claim is counted from before it was sent. A claim whose answer was lost is found again and given back, whenever it turns up, so
+that an outage never looks like a lost worker.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from wpclone.core.clock import Clock
 from wpclone.core.jobs import transitions
 from wpclone.core.jobs.errors import StaleClaim, StoreUnavailable
 from wpclone.core.jobs.job import Claim
-from wpclone.core.jobs.states import JobState
 from wpclone.core.metrics import Metrics
 from wpclone.core.store import JobStore
 
@@ -54,7 +53,7 @@ class Claims:
         self._worker = worker
         self._mine: dict[str, _Mine] = {}
         self._less = asyncio.Event()
-        self._settling: set[asyncio.Task[None]] = set()
+        self._left: dict[str, int] = {}
         self._is_draining = False
 
     def __len__(self) -> int:
@@ -81,18 +80,15 @@ class Claims:
             await self._less.wait()
 
     async def make(self, job_id: str) -> Claim | None:
-        """Claim the job; None when it is not claimable now, or in our hands already. Raises StoreUnavailable."""
+        """Claim the job; None when it is not claimable now, or in our hands already.
+
+        Raises StoreUnavailable; whether the claim was made is unknown then, and `give_back_lost` finds out.
+        """
         if job_id in self._mine:
             return None
         mine = self._mine[job_id] = _Mine(self._leases.monotonic(), Orders())
         try:
             claim = await self._store.claim(job_id, worker=self._worker)
-        except StoreUnavailable:
-            # Whether it committed is unknown, so the job stays in our hands until the store has said.
-            settling = asyncio.create_task(self._settle(job_id))
-            self._settling.add(settling)
-            settling.add_done_callback(self._settling.discard)
-            raise
         except BaseException:
             self._drop(job_id)
             raise
@@ -121,6 +117,7 @@ class Claims:
                 await self._hand_back(claim, timedelta(0))
             elif (error := task.exception()) is not None:
                 # Left to its lease: a bug that repeats then counts as lapses, which end.
+                self._left[job_id] = claim.fence
                 _log.error("runner.bug", job_id=job_id, exc_info=error)
         finally:
             if not task.done():
@@ -137,6 +134,19 @@ class Claims:
         finally:
             self._drop(claim.job.job_id)
 
+    async def give_back_lost(self) -> None:
+        """Give back what the store says is ours and we do not have: claims whose answers were lost. Raises StoreUnavailable.
+
+        One look is not enough: after a partition, a claim that was given up may still arrive at the store.
+        """
+        listed = await self._store.claims_of(self._worker)
+        self._left = {job_id: fence for job_id, fence in self._left.items() if listed.get(job_id) == fence}
+        for job_id, fence in listed.items():
+            job = None if job_id in self._mine or job_id in self._left else await self._store.get_job(job_id)
+            if job is not None and job.fence == fence and job_id not in self._mine:
+                _log.warning("job.claim_found", job_id=job_id, fence=fence)
+                await self._hand_back(Claim(job, self._worker, fence), timedelta(0))
+
     async def _hand_back(self, claim: Claim, pause: timedelta) -> None:
         while True:
             try:
@@ -150,28 +160,6 @@ class Claims:
                 _log.info("job.handed_back", job_id=claim.job.job_id)
                 return
 
-    async def _settle(self, job_id: str) -> None:
-        """Find out whether a claim whose answer was lost is ours, and give it back if so."""
-        try:
-            while True:
-                try:
-                    job = await self._store.get_job(job_id)
-                    if job is None or job.state is not JobState.RUNNING:
-                        return
-                    if await self._store.renew(self._worker, {job_id: job.fence}):
-                        await self._hand_back(Claim(job, self._worker, job.fence), timedelta(0))
-                    return
-                except StoreUnavailable:
-                    await self._clock.sleep(AGAIN)
-        finally:
-            self._drop(job_id)
-
     def _drop(self, job_id: str) -> None:
         self._mine.pop(job_id, None)
         self._less.set()
-
-    async def close(self) -> None:
-        """Stop settling what is still uncertain: its lease ends by itself."""
-        for task in self._settling:
-            task.cancel()
-        await asyncio.gather(*self._settling, return_exceptions=True)

@@ -2,6 +2,9 @@
 
 A slot is reserved before a ring is fetched. A ring is acknowledged once the claim has committed, or once MySQL has said that the
 job is not claimable now; until then JetStream brings it again. Nothing here trusts a ring: it only says where to look.
+
+A worker that the store does not answer puts rings back at once and takes none until it does: it would swallow those that other
+workers, which the store may well answer, wait for.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ SKIPPED_FOR = 1.0
 """Seconds an empty queue is passed over while slots are few."""
 
 OUTAGE_PAUSE = 1.0
-"""Seconds without fetching after the store or the bus did not answer."""
+"""Seconds without fetching after the bus did not answer, and between two questions to a store that does not."""
 
 ALONE_FROM = 2
 """A job that lapsed this often runs alone on its worker."""
@@ -76,6 +79,7 @@ class Consumer:
         self._closed_until = 0.0
         self._alone: str | None = None
         self._is_draining = False
+        self._is_store_out = False
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -91,11 +95,11 @@ class Consumer:
             while self._tasks:
                 await asyncio.wait(set(self._tasks))
             await self._claims.empty()
+            await self._leave_nothing()
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await self._claims.close()
 
     def drain(self) -> None:
         """Take nothing more; each job goes back after its present step."""
@@ -117,7 +121,7 @@ class Consumer:
 
     def _start_a_pull(self, now: float) -> bool:
         idle = [priority for priority in WEIGHTS if priority not in self._pulling]
-        if not self._is_open() or self._free < 1 or not idle or now < self._closed_until:
+        if not self._is_open() or self._is_store_out or self._free < 1 or not idle or now < self._closed_until:
             return False
         has_room = self._free >= len(idle)
         hungry = idle if has_room else [p for p in idle if self._empty_until.get(p, 0.0) <= now] or idle
@@ -172,7 +176,8 @@ class Consumer:
         try:
             claim = await self._claim(ring)
         except StoreUnavailable as error:
-            self._pause("store", error.message)
+            self._lose_store(error.message)
+            await self._put_back(delivery)
             return None
         self._spawn(self._ack(delivery))
         return claim
@@ -240,11 +245,39 @@ class Consumer:
             _log.warning("ring.not_acknowledged", error=error.message)
         self._post.failpoints.hit("acked")
 
+    async def _put_back(self, delivery: Delivery) -> None:
+        try:
+            await delivery.put_back()
+        except BusUnavailable as error:
+            _log.warning("ring.not_put_back", error=error.message)
+
+    def _lose_store(self, error: str) -> None:
+        if not self._is_store_out:
+            self._is_store_out = True
+            _log.warning("consumer.waits", on="store", error=error)
+            self._spawn(self._find_store())
+
+    async def _find_store(self) -> None:
+        """Ask until the store answers or nobody needs it any more."""
+        while self._is_store_out and not self._is_draining:
+            await self._post.clock.sleep(OUTAGE_PAUSE)
+            try:
+                await self._post.store.now()
+            except StoreUnavailable:
+                continue
+            self._is_store_out = False
+
     def _pause(self, what: str, error: str) -> None:
         now = self._post.clock.monotonic()
         if now >= self._closed_until:
             _log.warning("consumer.waits", on=what, error=error)
         self._closed_until = now + OUTAGE_PAUSE
+
+    async def _leave_nothing(self) -> None:
+        try:
+            await self._claims.give_back_lost()
+        except StoreUnavailable as error:
+            _log.warning("consumer.leaves_unsure", error=error.message)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -39,6 +39,18 @@ async def test_the_same_message_is_swallowed_and_a_deliberate_repeat_is_not(bus:
     assert [ring.enqueue_seq for ring in taken if ring is not None] == [1, 2]
 
 
+async def test_a_ring_put_back_comes_at_once_to_the_next_who_asks(bus: Bus) -> None:
+    ring = Ring(JOB, 1, Priority.NORMAL)
+    await bus.ring(ring)
+    first = await bus.take(Priority.NORMAL, wait=2)
+    assert first is not None
+    await first.put_back()
+    second = await bus.take(Priority.NORMAL, wait=3)
+    assert second is not None
+    assert second.ring == ring
+    await second.ack()
+
+
 async def test_rings_come_in_order_and_a_waiting_taker_gets_one_at_once(bus: Bus) -> None:
     waiting = asyncio.create_task(bus.take(Priority.NORMAL, wait=10))
     await asyncio.sleep(0)

@@ -196,6 +196,18 @@ async def test_renewal_keeps_a_lease_expired_or_not_and_brings_the_cancel(bench:
     assert await bench.store.renew("w1", {}) == []
 
 
+async def test_a_worker_learns_what_it_holds_leases_over_or_not(bench: StoreBench) -> None:
+    for n in (1, 2, 3):
+        await accepted_clone(bench.store, n)
+    first, second = [await claimed(bench.store, job_id(n)) for n in (1, 2)]
+    await claimed(bench.store, job_id(3), "w2")
+    await bench.advance(20)
+    assert await bench.store.claims_of("w1") == {job_id(1): first.fence, job_id(2): second.fence}
+    await bench.store.apply(transitions.handed_back(first))
+    await claimed(bench.store, job_id(2), "w2")
+    assert await bench.store.claims_of("w1") == {}
+
+
 async def test_an_old_fence_renews_nothing_not_even_for_the_same_worker(bench: StoreBench) -> None:
     await accepted_clone(bench.store)
     await claimed(bench.store, job_id(1))

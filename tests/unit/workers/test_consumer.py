@@ -37,9 +37,9 @@ class Station:
         leases = Leases(self.line, "w1", monotonic=desk.clock.monotonic, exit_process=lambda _code: None)
         self.leases = leases
         leases.start(asyncio.get_running_loop())
-        claims = Claims(desk.store, leases, desk.runner(plan), desk.clock, desk.metrics, worker="w1")
+        claims = self.claims = Claims(desk.store, leases, desk.runner(plan), desk.clock, desk.metrics, worker="w1")
         post = Post(desk.store, desk.bus, desk.clock, desk.metrics, Failpoints())
-        consumer = Consumer(post, claims, slots=self.slots)
+        consumer = self.consumer = Consumer(post, claims, slots=self.slots)
         consuming = asyncio.create_task(consumer.run())
         try:
             yield consumer
@@ -164,27 +164,58 @@ async def test_a_pause_that_ends_a_hair_too_early_is_not_waited_for_forever() ->
         await station.reaches(1, JobState.COMPLETED)
 
 
-async def test_a_claim_whose_answer_was_lost_is_found_and_given_back_without_a_lapse() -> None:
+async def test_a_claim_whose_answer_was_lost_is_given_back_without_a_lapse_however_late_it_arrives() -> None:
     station = Station(Desk())
-    lost: list[Claim | None] = []
-    store, claim = station.desk.store, station.desk.store.claim
+    lost: list[str] = []
+    claim = station.desk.store.claim
 
     async def losing(job_id: str, *, worker: str) -> Claim | None:
-        made = await claim(job_id, worker=worker)
-        if not lost:
-            lost.append(made)
-            raise StoreUnavailable
-        return made
+        if lost:
+            return await claim(job_id, worker=worker)
+        lost.append(job_id)
+        raise StoreUnavailable
 
-    store.claim = losing  # type: ignore[method-assign]
+    station.desk.store.claim = losing  # type: ignore[method-assign]
     async with station.working(station.desk.three_steps()):
         await station.accept(1)
-        job = await station.reaches(1, JobState.PENDING) if not lost else await station.desk.job(1)
-        await until_async(lambda: _has_given_back(station.desk), within=2, every=0.002)
+        await until_async(lambda: _true(lost), within=2, every=0.002)
+        await station.claims.give_back_lost()
+        assert await claim(lost[0], worker="w1") is not None
+        await station.claims.give_back_lost()
+        assert (await station.desk.job(1)).state is JobState.PENDING
         await station.ring(1, seq=2)
         station.desk.clock.advance(2)
         job = await station.reaches(1, JobState.COMPLETED)
     assert (job.lapses, job.fence) == (0, 2)
+
+
+async def test_a_job_that_runs_is_not_taken_for_a_lost_claim() -> None:
+    station = Station(Desk())
+    plan = clone_plan(planned(station.desk.step("one", acts=lambda _c: forever())))
+    async with station.working(plan):
+        await station.accept(1)
+        await station.desk.at_step("one")
+        await station.claims.give_back_lost()
+        assert (await station.desk.job(1)).state is JobState.RUNNING
+
+
+async def test_a_worker_without_a_store_leaves_the_rings_to_others_until_it_answers() -> None:
+    station = Station(Desk())
+    desk = station.desk
+    async with station.working(desk.three_steps()):
+        await desk.accept(1)
+        desk.store.fail_with(StoreUnavailable())
+        await station.ring(1)
+        await until_async(lambda: _is_out(station), within=2, every=0.002)
+        for _ in range(2):
+            taken = await desk.bus.take(Priority.NORMAL, wait=2)
+            assert taken is not None
+            await taken.put_back()
+        desk.clock.advance(1)
+        desk.store.fail_with(None)
+        desk.clock.advance(2)
+        job = await station.reaches(1, JobState.COMPLETED)
+    assert (job.lapses, job.attempt) == (0, 0)
 
 
 async def test_a_drained_consumer_takes_nothing_more_and_gives_back_what_it_ran() -> None:
@@ -269,6 +300,9 @@ async def _is_empty(desk: Desk) -> bool:
     return not any(queue.letters for queue in desk.bus._queues.values())
 
 
-async def _has_given_back(desk: Desk) -> bool:
-    job = await desk.job(1)
-    return job.state is JobState.PENDING and job.fence == 1
+async def _is_out(station: Station) -> bool:
+    return station.consumer._is_store_out
+
+
+async def _true(found: list[str]) -> bool:
+    return bool(found)

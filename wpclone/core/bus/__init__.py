@@ -23,6 +23,9 @@ class Delivery(Protocol):
     async def ack(self) -> None:
         """Take it off the queue, confirmed by the broker (`ack_sync`). A lost ack is harmless: the claim decides."""
 
+    async def put_back(self) -> None:
+        """Leave it to the next who asks, at once."""
+
 
 class Bus(Protocol):
     """Rings for workers, events for watchers, cancels for whoever runs a job."""

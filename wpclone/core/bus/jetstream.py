@@ -77,6 +77,14 @@ class JetStreamDelivery:
         except (NatsError, TimeoutError, OSError) as e:
             raise BusUnavailable from e
 
+    async def put_back(self) -> None:
+        """Leave it to the next who asks, at once. Raises BusUnavailable."""
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await self._message.nak()
+        except (NatsError, TimeoutError, OSError) as e:
+            raise BusUnavailable from e
+
 
 class JetStreamBus:
     """A Bus on NATS; `open` makes one."""

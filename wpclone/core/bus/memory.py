@@ -45,6 +45,11 @@ class MemoryDelivery:
         if self._letter in self._queue.letters:
             self._queue.letters.remove(self._letter)
 
+    async def put_back(self) -> None:
+        """Leave it to the next who asks, at once."""
+        self._letter.again_at = 0.0
+        self._queue.changed.set()
+
 
 class MemoryBus:
     """A Bus of deques. Unacknowledged rings come again after `ack_wait` seconds."""
