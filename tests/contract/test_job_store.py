@@ -489,6 +489,25 @@ async def test_an_expired_clone_is_deleted_exactly_once_and_not_under_a_restore(
     assert [job.clone_id for job in await bench.store.expire_due(make, most=10)] == [job_id(2)]
 
 
+async def test_what_expired_in_a_long_outage_is_deleted_once_each_by_however_many_workers(bench: StoreBench) -> None:
+    clones = [job_id(n) for n in range(1, 13)]
+    for n in range(1, 13):
+        await ready_clone(bench.store, n, ttl=60 * n)
+    await bench.advance(10 * 24 * 3600)
+    numbers = iter(range(100, 1000))
+
+    def make(clone: Clone) -> NewJob:
+        return deletion(next(numbers), of=int(clone.clone_id.removeprefix("clone-"), 16))
+
+    begun: list[str] = []
+    while some := await at_once(bench.store, [bench.store.expire_due(make, most=5) for _ in range(3)]):
+        if not any(some):
+            break
+        begun += [str(job.clone_id) for jobs in some for job in jobs]
+    assert sorted(begun) == clones
+    assert {(await clone_of(bench.store, n)).state for n in range(1, 13)} == {CloneState.DELETING}
+
+
 async def test_a_life_is_extended_while_it_lasts_and_never_shortened(bench: StoreBench) -> None:
     await ready_clone(bench.store, ttl=60)
     before = (await clone_of(bench.store)).expires_at

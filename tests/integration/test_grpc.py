@@ -402,6 +402,18 @@ async def test_an_abandoned_watch_leaves_nothing() -> None:
         await until_async(is_forgotten, within=5)
 
 
+async def test_all_watches_of_a_process_share_one_subscription() -> None:
+    async with serving() as edge:
+        jobs = [(await edge.create()).job_id for _ in range(5)]
+        requests = [clone_service_pb2.WatchJobRequest(job_id=job_id) for job_id in jobs * 10]
+        calls = [edge.stub.WatchJob(request, metadata=edge.as_(CUSTOMER)) for request in requests]
+        for call in calls:
+            await call.read()
+        assert [listener.subject for listener in edge.bus._listeners] == [subjects.EVENTS]
+        for call in calls:
+            call.cancel()
+
+
 async def test_too_many_watches_of_one_customer_are_refused_with_a_time_to_come_back() -> None:
     async with serving(watches_each=2) as edge:
         job_id = (await edge.create()).job_id

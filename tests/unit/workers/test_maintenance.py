@@ -12,9 +12,10 @@ from workers.maintenance.relay import Relay
 from workers.maintenance.sweep import Sweep
 from workers.maintenance.sync_expiry import SyncExpiry
 from workers.runtimes.memory import MemoryRuntime
-from wpclone.core.jobs.errors import BusUnavailable, StoreUnavailable
+from workers.step import StepContext
+from wpclone.core.jobs.errors import BusUnavailable, Fatal, StoreUnavailable
 from wpclone.core.jobs.job import Job, Limits, NewJob, Ring
-from wpclone.core.jobs.states import JobKind, Priority
+from wpclone.core.jobs.states import JobKind, Priority, Verdict
 
 
 def relay(desk: Desk) -> Relay:
@@ -209,3 +210,17 @@ async def test_the_queue_is_measured() -> None:
     await Measure(desk.store, desk.metrics).once()
     assert desk.metrics.queue_depth._value.get() == 1
     assert desk.metrics.queue_oldest_seconds._value.get() == 7
+
+
+async def test_jobs_that_need_attention_are_counted() -> None:
+    desk = Desk()
+    await desk.accept()
+
+    def refuses(_context: StepContext) -> None:
+        raise Fatal("STUCK", "It does not go away.")
+
+    plan = clone_plan(planned(desk.step("one", acts=refuses, undo_acts=refuses)))
+    job = await desk.run_to_the_end(plan)
+    assert (job.needs_attention, job.verdict) == (True, Verdict.FAIL)
+    await Measure(desk.store, desk.metrics).once()
+    assert desk.metrics.registry.get_sample_value("clone_needs_attention") == 1
