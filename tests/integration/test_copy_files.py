@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+import threading
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -21,6 +22,7 @@ from wpclone.wordpress.agent.wire import Entry, Part
 from wpclone.wordpress.errors import FencedOff, Reason, SiteError
 from wpclone.wordpress.file_rules import directories_left_out
 from wpclone.wordpress.file_state import copied_files
+from wpclone.wordpress.file_writer import TreeWriter
 from wpclone.wordpress.files import Fence, FilesCopied, copy_files
 from wpclone.wordpress.inspect import inspect
 from wpclone.wordpress.progress import Counts
@@ -202,6 +204,41 @@ async def test_an_older_claim_stops_before_it_writes(source_site: SourceSite, pl
         assert len(_tree(place / "root")) == written
         await copy_files(agent, report, place / "root", fence=newer, progress=lambda counts: None)
         assert _tree(place / "root") == _expected(source_site, agent)
+
+
+@pytest.mark.parametrize("call", ["begin", "directory", "write", "link", "end"])
+async def test_a_cut_copy_ends_only_when_its_thread_has(
+    source_site: SourceSite, place: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From then on nothing is written any more."""
+    begun, go, calls = threading.Event(), threading.Event(), []
+    real = getattr(TreeWriter, call)
+
+    def held(*arguments: object) -> object:
+        begun.set()
+        go.wait(30)
+        done = real(*arguments)
+        calls.append(call)
+        return done
+
+    monkeypatch.setattr(TreeWriter, call, held)
+    async with agent_of(source_site) as agent:
+        report = await inspect(agent)
+        fence = Fence(place / "state", 1)
+        copying = asyncio.create_task(
+            copy_files(agent, report, place / "root", fence=fence, progress=lambda counts: None)
+        )  # fmt: skip
+        await asyncio.to_thread(begun.wait, 60)
+        copying.cancel()
+        await asyncio.wait([copying], timeout=0.05)
+        assert not copying.done()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await copying
+        at_its_end = len(calls)
+        tree = _tree(place / "root")
+        await asyncio.sleep(0)
+        assert (len(calls), _tree(place / "root")) == (at_its_end, tree)
 
 
 class _Hostile(AgentClient):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from workers.sources import Sources
 from workers.step import Done, StepContext
 from workers.steps.preflight import FreeBytes, Preflight, excludes_of, refuse_too_little_space, report_of
 from wpclone.core.jobs.errors import Fatal
+from wpclone.wordpress.blocking import blocking
 from wpclone.wordpress.files import Fence, copy_files
 from wpclone.wordpress.progress import Counts
 
@@ -31,7 +31,7 @@ class CopyFiles:
         report = report_of(context.facts[Preflight.name])
         staging = _staging(await self._runtime.ready(context.clone_id))
         if not self._state(context).exists():
-            refuse_too_little_space(report, await asyncio.to_thread(self._free, staging))
+            refuse_too_little_space(report, await blocking(self._free, staging))
         fence = Fence(self._state(context), context.fence)
         async with self._sources.agent(context) as agent:
             copied = await copy_files(
@@ -42,7 +42,7 @@ class CopyFiles:
 
     async def undo(self, context: StepContext) -> None:
         """Forget the cursor; the files go with the place."""
-        await asyncio.to_thread(forget_cursor, self._state(context))
+        await blocking(forget_cursor, self._state(context))
 
     def _state(self, context: StepContext) -> Path:
         return cursor_directory(self._work, context.clone_id)

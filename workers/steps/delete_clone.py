@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from workers.clone_databases import CloneDatabases
 from workers.runtimes import Runtime
 from workers.step import Done, StepContext
 from workers.steps.copy_files import cursor_directory, forget_cursor
+from wpclone.wordpress.blocking import blocking
 
 
 class StopSite:
@@ -40,7 +40,7 @@ class DropDatabase:
     async def do(self, context: StepContext) -> Done:
         """Drop them."""
         await self._databases.drop(context.clone_id)
-        await asyncio.to_thread(forget_cursor, cursor_directory(self._work, context.clone_id))
+        await blocking(forget_cursor, cursor_directory(self._work, context.clone_id))
         return Done()
 
     async def undo(self, context: StepContext) -> None:

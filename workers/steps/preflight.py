@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from workers.sources import Sources
 from workers.step import Done, StepContext
 from wpclone.core.jobs.errors import Fatal
 from wpclone.core.jobs.job import Facts
+from wpclone.wordpress.blocking import blocking
 from wpclone.wordpress.errors import SiteError
 from wpclone.wordpress.excludes import Excludes
 from wpclone.wordpress.inspect import SiteReport, inspect, refuse_unsupported
@@ -55,7 +55,7 @@ class Preflight:
         raised unless this step only tells."""
         async with self._sources.agent(context) as agent:
             report = await inspect(agent, exclude=excludes_of(context))
-        free = await asyncio.to_thread(self._room.free, self._room.directory)
+        free = await blocking(self._room.free, self._room.directory)
         refusals = list(_refusals(report, self._room.most_bytes, free))
         if refusals and not self._only_tells:
             raise refusals[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from html import unescape
 from pathlib import Path
@@ -17,6 +16,7 @@ from workers.steps.copy_tables import target
 from workers.steps.guard import Guard
 from workers.steps.preflight import Preflight, report_of
 from wpclone.core.jobs.errors import RetryLater
+from wpclone.wordpress.blocking import blocking
 from wpclone.wordpress.tables import finish_tables
 
 _log = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ class Verify:
         refuse_unhealthy(page)
         title = title_of(page.text)
         await finish_tables(target(self._databases, context), fence=context.fence)
-        await asyncio.to_thread(forget_cursor, cursor_directory(self._work, context.clone_id))
+        await blocking(forget_cursor, cursor_directory(self._work, context.clone_id))
         source = report_of(context.facts[Preflight.name]).title
         return Done(
             {"title": title, "is_titled_as_source": unescape(source).casefold() in page.text.casefold() or source in title}

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from wpclone.wordpress import excludes
 from wpclone.wordpress.agent.client import AgentClient
 from wpclone.wordpress.agent.wire import Part
+from wpclone.wordpress.blocking import blocking, ended
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.fence import Fence
 from wpclone.wordpress.file_choice import why_not
@@ -33,6 +35,7 @@ _BATCH_FILES = 1000
 _BATCH_BYTES = 64 << 20
 # What is written in one go by a thread: small enough that a cancelled copy stops within milliseconds.
 _WRITE_BYTES = 4 << 20
+_ITEMS_AT_ONCE = 500
 _SPARE_BYTES = 32 << 20
 _MOST_SHOWN = 500
 _REREADS = 2
@@ -69,9 +72,9 @@ async def copy_files(
 
     Raises SiteError (TOO_LITTLE_SPACE, HOSTILE_PATH, what requests raise) and FencedOff when a newer claim writes there.
     """
-    await asyncio.to_thread(fence.claim)
+    await blocking(fence.claim)
     state = FileState(fence.path, [[asdict(tree) for tree in report.roots], list(exclude)])
-    if not await asyncio.to_thread(state.has_index):
+    if not await blocking(state.has_index):
         await _index(agent, report.roots, state, fence, exclude)
     return await _Copy(agent, report.roots, state, TreeWriter(root, fence), progress).run(root)
 
@@ -93,7 +96,7 @@ async def _index(agent: AgentClient, roots: Sequence[Root], state: FileState, fe
                         elif reason != excludes.REASON:
                             left_out.append(LeftOut(shown(local), reason))
                     state.note_left_out(left_out)
-        await asyncio.to_thread(state.end_index, out)
+        await blocking(state.end_index, out)
     finally:
         out.close()
 
@@ -110,17 +113,17 @@ class _Copy:
         self._changed: list[str] = []
 
     async def run(self, root: Path) -> FilesCopied:
-        done = await asyncio.to_thread(self._resume)
-        await asyncio.to_thread(self._writer.begin)
+        done = await blocking(self._resume)
+        await blocking(self._writer.begin)
         try:
             self._check_space(root)
             self._tell()
-            await asyncio.to_thread(self._directories)
+            await _each(self._state.indexed("dD"), self._directory)
             for batch in self._batches(done):
                 await self._read(batch)
-            await asyncio.to_thread(self._make_links)
+            await _each(self._state.indexed("l"), self._link)
         finally:
-            await asyncio.shield(asyncio.to_thread(self._writer.end))
+            await blocking(self._writer.end)
         followed = tuple(shown(item.local) for item in self._state.indexed("FD"))[:_MOST_SHOWN]
         excluded = self._state.left_out()
         return FilesCopied(self._files, self._bytes, self._links, excluded, followed, tuple(self._changed[:_MOST_SHOWN]))
@@ -154,18 +157,16 @@ class _Copy:
             Counts(bytes_done=self._bytes, bytes_total=self._state.bytes, files_done=self._files, files_total=self._state.files)
         )
 
-    def _directories(self) -> None:
-        for item in self._state.indexed("dD"):
-            self._writer.directory(item.local, item.entry.mode)
+    def _directory(self, item: Indexed) -> None:
+        self._writer.directory(item.local, item.entry.mode)
 
-    def _make_links(self) -> None:
-        for item in self._state.indexed("l"):
-            target = self._roots[item.root].local(item.entry.target) if item.entry.target else b""
-            missing = self._writer.link(item.local, target)
-            if missing is None:
-                self._links += 1
-            else:
-                self._state.note_left_out([missing])
+    def _link(self, item: Indexed) -> None:
+        target = self._roots[item.root].local(item.entry.target) if item.entry.target else b""
+        missing = self._writer.link(item.local, target)
+        if missing is None:
+            self._links += 1
+        else:
+            self._state.note_left_out([missing])
 
     def _batches(self, done: set[int]) -> Iterator[list[Indexed]]:
         """Files not yet written, in runs of one root that one request can ask for."""
@@ -207,12 +208,12 @@ class _Copy:
                 async for group in groups:
                     if writing is not None:
                         yield await asyncio.shield(writing)
-                    writing = asyncio.create_task(asyncio.to_thread(self._writer.write, group))
+                    writing = asyncio.create_task(blocking(self._writer.write, group))
             if writing is not None:
                 yield await asyncio.shield(writing)
         finally:
             if writing is not None:
-                await asyncio.wait([writing])  # a thread cannot be cancelled; it has a few megabytes to write
+                await ended(writing)  # it has a few megabytes to write
                 writing.exception()  # raised above already, or less important than what ends this copy
 
     async def _groups(self, batch: list[Indexed]) -> AsyncGenerator[list[tuple[Indexed, Part]], None]:
@@ -230,3 +231,17 @@ class _Copy:
                     group, size = [], 0
         if group:
             yield group
+
+
+async def _each(items: Iterator[Indexed], work: Callable[[Indexed], None]) -> None:
+    """Do the work on each item, in parts, so that a cut need not wait for all of them."""
+    while await blocking(_some, items, work):
+        continue
+
+
+def _some(items: Iterator[Indexed], work: Callable[[Indexed], None]) -> bool:
+    """Do the work on the next items; whether there may be more."""
+    some = list(islice(items, _ITEMS_AT_ONCE))
+    for item in some:
+        work(item)
+    return bool(some)

@@ -1,0 +1,61 @@
+"""Blocking work has ended when the await of it has."""
+
+import asyncio
+import threading
+
+import pytest
+
+from wpclone.wordpress.blocking import blocking
+
+
+class Held:
+    """Work that lasts until it is let go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.begun = threading.Event()
+        self.has_ended = False
+
+    def work(self, result: object) -> object:
+        self.begun.set()
+        self.go.wait(30)
+        self.has_ended = True
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+async def begun(held: Held, result: object = None) -> "asyncio.Task[object]":
+    """The await of work that has begun."""
+    task = asyncio.create_task(blocking(held.work, result))
+    await asyncio.to_thread(held.begun.wait, 30)
+    return task
+
+
+async def test_it_gives_what_the_work_returns_and_raises_what_it_raises() -> None:
+    assert await blocking(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        await blocking(divmod, 7, 0)
+
+
+@pytest.mark.parametrize("result", [1, ValueError("lost")], ids=["returns", "raises"])
+async def test_a_cut_waits_for_the_thread_however_often_it_is_cut(result: object) -> None:
+    held = Held()
+    task = await begun(held, result)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.wait([task], timeout=0.01)
+        assert not task.done()
+    held.go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert held.has_ended
+
+
+async def test_a_deadline_waits_for_the_thread_too() -> None:
+    held = Held()
+    asyncio.get_running_loop().call_later(0.2, held.go.set)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await blocking(held.work, 1)
+    assert held.has_ended

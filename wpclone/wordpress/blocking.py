@@ -1,0 +1,35 @@
+"""Blocking work in a thread, which has ended when the await of it has, however that ends.
+
+A thread cannot be cancelled, and `asyncio.to_thread` leaves it behind when its caller is cancelled: a copy that was cut would go
+on writing beside the next attempt. So the work given to one call is to be short; a long one is made of several.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def blocking(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the work returns or raises. When this is cancelled, it waits for the thread and raises CancelledError then."""
+    working = asyncio.create_task(asyncio.to_thread(work, *args, **kwargs))
+    await ended(working)
+    return working.result()
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Wait for the task's end, however often this is cancelled meanwhile; only then raises the CancelledError."""
+    cut: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cut = error
+    if cut is not None:
+        if not task.cancelled():
+            task.exception()  # looked at: whatever the work raised, what ends this is the cut
+        raise cut
