@@ -120,6 +120,8 @@ def _report(facts: Mapping[str, Facts]) -> dict[str, Any]:
         "excluded": site.get("excluded", []),
         "left_out_tables": site["left_out"],
         "reported_tables": tables["reported"],
+        "fuzzy_tables": tables.get("fuzzy", []),
+        "tables_read_again": tables.get("read_again", []),
         "excluded_files": files["excluded"],
         "followed_links": files["followed"],
         "changed_files": files["changed"],

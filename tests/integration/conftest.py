@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.nasty_source import running_nasty_source
 from tests.support.servers import Mariadb
 from tests.support.source_site import SourceSite, running_source_site
 
@@ -12,4 +13,11 @@ from tests.support.source_site import SourceSite, running_source_site
 def source_site(mariadb_server: Mariadb) -> Iterator[SourceSite]:
     """One source for the session: tests read it, or put back what they change."""
     with running_source_site(mariadb_server) as source:
+        yield source
+
+
+@pytest.fixture(scope="session")
+def nasty_source(mariadb_server: Mariadb) -> Iterator[SourceSite]:
+    """The source with everything that breaks copies; tests only read it."""
+    with running_nasty_source(mariadb_server) as source:
         yield source

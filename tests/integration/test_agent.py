@@ -16,7 +16,8 @@ from yarl import URL
 from tests.support.servers import Mariadb
 from tests.support.source_site import LOCAL, SourceSite, agent_of, running_source_site, site_session
 from wpclone.wordpress.agent import wire
-from wpclone.wordpress.agent.client import AgentAddress, AgentClient, Asked
+from wpclone.wordpress.agent.asked import Asked
+from wpclone.wordpress.agent.client import AgentAddress, AgentClient
 from wpclone.wordpress.agent.wire import Entry
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.inspect import SiteReport, inspect

@@ -349,19 +349,32 @@ async def test_foreign_keys_come_after_the_data_and_broken_ones_are_reported(sou
     }
 
 
-async def test_views_and_triggers_are_reported(source_site: SourceSite, target: Target) -> None:
-    source_site.sql("CREATE VIEW wp_view AS SELECT 1 AS one")
-    source_site.sql("CREATE TRIGGER wp_trigger BEFORE INSERT ON wp_links FOR EACH ROW SET NEW.link_rating = 1")
+async def test_views_and_triggers_are_made_again_by_the_copys_own_user(source_site: SourceSite, target: Target) -> None:
+    source_site.sql("CREATE VIEW wp_view AS SELECT 'it''s; http://sample/' AS one, '\\\\' AS two, link_name FROM wp_links")
+    source_site.sql("CREATE VIEW wp_sleep AS SELECT SLEEP(0) AS zero")
+    body = "SET NEW.link_rating = 1, NEW.link_rss = 'a;b'"
+    source_site.sql(f"CREATE TRIGGER wp_trigger BEFORE INSERT ON wp_links FOR EACH ROW {body}")
+    source_site.sql("CREATE TABLE other (id int)")
+    source_site.sql("CREATE TRIGGER other_trigger BEFORE INSERT ON other FOR EACH ROW SET NEW.id = 1")
     try:
         async with agent_of(source_site) as agent:
             report = await inspect(agent)
-            copied = await _copy(agent, target, report=report)
+            copied = await _copy(agent, target, report=report, rewriter=_Upper())
+            await _copy(agent, target, report=report, fence=2, rewriter=_Upper())
     finally:
         source_site.sql("DROP TRIGGER wp_trigger")
-        source_site.sql("DROP VIEW wp_view")
-    assert report.views == ("wp_view",)
-    assert "wp_view" in {item.name for item in report.left_out}
-    assert "wp_trigger" in {item.name for item in copied.reported}
+        source_site.sql("DROP TABLE other")
+        source_site.sql("DROP VIEW wp_view, wp_sleep")
+    assert report.views == ("wp_sleep", "wp_view")
+    assert [(item.name, item.reason) for item in copied.reported] == [("wp_sleep", "a view; not copied: sleep")]
+    target.sql("INSERT INTO wp_links (link_name, link_notes) VALUES ('n', '')")
+    assert target.sql("SELECT link_rating, link_rss FROM wp_links") == [(1, "a;b")]
+    assert target.sql("SELECT one, two FROM wp_view") == [("it's; http://sample!sample/", "\\")]
+    user = target.database.user
+    definer = f"SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '{user}'"
+    assert target.sql(definer) == [(f"{user}@127.0.0.1",)]
+    security = f"SELECT SECURITY_TYPE, DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = '{user}'"
+    assert target.sql(security) == [("INVOKER", f"{user}@127.0.0.1")]
 
 
 async def test_a_target_that_is_down_is_told_as_transient(source_site: SourceSite, target: Target) -> None:

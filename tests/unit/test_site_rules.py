@@ -107,7 +107,12 @@ def test_paths_that_leave_or_trick_are_refused(path: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_records_or_damage(junk: bytes) -> None:
-    for read in (lambda raw: list(wire.entries(raw)), lambda raw: list(wire.parts(raw)), wire.rows_frame):
+    for read in (
+        lambda raw: list(wire.entries(raw)),
+        lambda raw: list(wire.parts(raw)),
+        lambda raw: wire.rows_frame(raw, {}),
+        wire.piece,
+    ):
         try:
             read(junk)
         except wire.Damaged:
@@ -117,11 +122,22 @@ def test_any_bytes_are_records_or_damage(junk: bytes) -> None:
 def test_a_row_frame_tells_null_from_empty() -> None:
     lengths = struct.pack(">4I", 1, 0xFFFFFFFF, 0, 2)
     payload = struct.pack(">IBIIQHI", 3, 1, 2, 2, 7, 1, 5) + struct.pack(">I", 1) + b"k" + lengths + b"abc"
-    frame = wire.rows_frame(payload)
+    frame = wire.rows_frame(payload, {})
     assert (frame.index, frame.last, frame.rows, frame.width, frame.offset, frame.cursor) == (3, True, 2, 2, 7, (b"k",))
     assert frame.values == [b"a", None, b"", b"bc"]
     with pytest.raises(wire.Damaged):
-        wire.rows_frame(payload + b"x")
+        wire.rows_frame(payload + b"x", {})
+
+
+def test_a_value_that_came_in_parts_is_put_in_its_place_and_counted_as_if_it_had_not() -> None:
+    def payload(lengths: bytes, data: bytes) -> bytes:
+        return struct.pack(">IBIIQHI", 0, 0, 1, 3, 1, 0, 0) + lengths + data
+
+    plain = wire.rows_frame(payload(struct.pack(">3I", 1, 4, 2), b"alarge" + b"z"), {})
+    parts = wire.rows_frame(payload(struct.pack(">3I", 1, 0xFFFFFFFE, 2), b"aez"), {1: b"larg"})
+    assert (parts.values, parts.sums, parts.size) == (plain.values, plain.sums, plain.size)
+    with pytest.raises(wire.Damaged):
+        wire.rows_frame(payload(struct.pack(">3I", 1, 0xFFFFFFFE, 2), b"aez"), {2: b"larg"})
 
 
 def test_a_code_depends_on_key_nonce_place_kind_and_content() -> None:

@@ -108,7 +108,7 @@ def _wp_config(context: StepContext, report: SiteReport, place: Place, keep: Col
     return WpConfig(
         database=DatabaseLogin(
             host=place.database_host, port=place.database_port, name=name, user=name, password=context.secrets.database_password,
-            charset=report.db_charset or "utf8mb4", collate=report.db_collation,
+            charset=report.client_charset, collate=report.client_collation,
         ),
         prefix=report.table_prefix,
         home=place.url,

@@ -9,6 +9,7 @@ $_SERVER['HTTP_HOST'] = parse_url($settings['url'], PHP_URL_HOST) . (parse_url($
 $_SERVER['REQUEST_URI'] = '/';
 $_SERVER['SERVER_PROTOCOL'] = 'HTTP/1.1';
 define('WP_INSTALLING', true);
+define('WP_SITEURL', $settings['url']); // before it is in the database WordPress guesses it, without a path
 
 // WordPress would send these two; a sample site has nobody to write to.
 function wp_new_blog_notification() {}

@@ -39,7 +39,8 @@ class DatabaseAdmin:
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """What the sample holds. `sink` (`host:port`) is what its noisy plugin tries to reach; empty for nothing."""
+    """What the sample holds. `sink` (`host:port`) is what its noisy plugin tries to reach; empty for nothing. `path` is the
+    directory below the web root that WordPress is in: empty, or as `/blog`."""
 
     port: int
     host: str = "source.localhost"
@@ -49,6 +50,7 @@ class SampleOptions:
     posts: int = 20
     upload_bytes: int = 30_000_000
     table_prefix: str = "wp_"
+    path: str = ""
     sink: str = ""
     constants: tuple[tuple[str, str], ...] = (("WP_POST_REVISIONS", "7"), ("SAMPLE_LICENSE_KEY", "'not for copies'"))
 
@@ -77,19 +79,19 @@ async def make_sample_site(
     `packages` is what `fetch_wordpress` filled. Raises ServerNotReady when PHP, the database or Apache refuses, FileNotFoundError
     when WordPress was not fetched.
     """
-    docroot, url = place / "docroot", f"http://{options.host}:{options.port}"
+    docroot, url = Path(f"{place}/docroot{options.path}"), f"http://{options.host}:{options.port}{options.path}"
     name = "source_" + hashlib.sha256(str(place).encode()).hexdigest()[:12]
     secret = hashlib.sha256(f"{database.password}{name}".encode()).hexdigest()[:32]
     await asyncio.to_thread(_lay_out, packages / "wordpress", docroot)
     await asyncio.to_thread(_make_database, database, name, secret)
     (docroot / "wp-config.php").write_text(_wp_config(options, database.port, name, secret))
-    (docroot / ".htaccess").write_text(_HTACCESS)
+    (docroot / ".htaccess").write_text(_HTACCESS.replace("@@PATH@@", options.path))
     _write_plugin(docroot / "wp-content" / "plugins" / "noisy", options.sink)
     for directory in ("scratch", "log", "run"):
         (place / directory).mkdir(exist_ok=True)
     await asyncio.to_thread(_own, place, account)
     await asyncio.to_thread(_install, place, docroot, url, options, account)
-    child = await start_apache(place, port=options.port, account=account)
+    child = await start_apache(place, port=options.port, account=account, path=options.path)
     await _first_view(options)
     return SampleSite(url, options.admin, options.password, docroot, name, child)
 
@@ -152,11 +154,11 @@ _HTACCESS = """# BEGIN WordPress
 <IfModule mod_rewrite.c>
 RewriteEngine On
 RewriteRule .* - [E=HTTP_AUTHORIZATION:%{HTTP:Authorization}]
-RewriteBase /
+RewriteBase @@PATH@@/
 RewriteRule ^index\\.php$ - [L]
 RewriteCond %{REQUEST_FILENAME} !-f
 RewriteCond %{REQUEST_FILENAME} !-d
-RewriteRule . /index.php [L]
+RewriteRule . @@PATH@@/index.php [L]
 </IfModule>
 # END WordPress
 """
@@ -198,8 +200,8 @@ def _install(place: Path, docroot: Path, url: str, options: SampleOptions, accou
         raise ServerNotReady("the sample site could not be made: " + (done.stderr + done.stdout).decode(errors="replace")[-2000:])
 
 
-async def start_apache(place: Path, *, port: int, account: Account) -> Child:
-    """Start an Apache for `place`/docroot and return once it answers. Raises ServerNotReady with the log's tail."""
+async def start_apache(place: Path, *, port: int, account: Account, path: str = "") -> Child:
+    """Start an Apache for `place`/docroot; return once WordPress's files below `path` answer. Raises ServerNotReady."""
     config, log = place / "apache.conf", place / "log" / "apache.log"
     config.write_text(_apache_config(place, port))
     config.chmod(0o644)
@@ -210,7 +212,7 @@ async def start_apache(place: Path, *, port: int, account: Account) -> Child:
     )
     try:
         async with asyncio.timeout(30), aiohttp.ClientSession() as http:
-            while not await _answers(http, port):
+            while not await _answers(http, port, path):
                 if child.exit_code is not None:
                     raise ServerNotReady(f"the sample site's apache2 ended with {child.exit_code}: {tail(log)}")
                 await asyncio.sleep(0.05)
@@ -220,9 +222,9 @@ async def start_apache(place: Path, *, port: int, account: Account) -> Child:
     return child
 
 
-async def _answers(http: aiohttp.ClientSession, port: int) -> bool:
+async def _answers(http: aiohttp.ClientSession, port: int, path: str) -> bool:
     try:
-        async with http.get(f"http://127.0.0.1:{port}/wp-includes/images/blank.gif") as response:
+        async with http.get(f"http://127.0.0.1:{port}{path}/wp-includes/images/blank.gif") as response:
             return response.status == 200
     except aiohttp.ClientError:
         return False
@@ -231,7 +233,7 @@ async def _answers(http: aiohttp.ClientSession, port: int) -> bool:
 async def _first_view(options: SampleOptions) -> None:
     """View the home page once: WordPress writes its widgets' options then, and a source should not change by being looked at."""
     async with asyncio.timeout(60), aiohttp.ClientSession() as http:
-        url = f"http://127.0.0.1:{options.port}/"
+        url = f"http://127.0.0.1:{options.port}{options.path}/"
         async with http.get(url, headers={"Host": f"{options.host}:{options.port}"}, allow_redirects=False) as response:
             page = await response.text()
     if response.status != 200 or "</html>" not in page:
@@ -241,6 +243,7 @@ async def _first_view(options: SampleOptions) -> None:
 def _apache_config(place: Path, port: int) -> str:
     wanted = [
         "mpm_prefork",
+        "alias",
         "authz_core",
         "authn_core",
         "auth_basic",

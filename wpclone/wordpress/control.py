@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import pymysql
 
 from wpclone.wordpress.errors import FencedOff
+from wpclone.wordpress.table_ranges import NOTHING, Range, joined
 from wpclone.wordpress.target import Connection, literal
 
 TABLE = b"wpclone_control"
@@ -23,40 +25,54 @@ TABLE = b"wpclone_control"
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far one table is. `after` is the last key written (hex), `checksum` the CRC-32 chain over the rows' SQL in key order.
+    """How far one table is: the ranges written, in key order. `full`: to its end; `done`: with its indexes.
 
-    `exact`, `engine`: how it was created in the end. `left`: what the rewriter left, by reason.
+    `exact`, `engine`: how it was created in the end. `since`: the source database's time (epoch seconds) before its first row was
+    read.
     """
 
-    rows: int = 0
-    size: int = 0
-    checksum: int = 0
-    rewritten: int = 0
-    after: tuple[str, ...] | None = None
-    offset: int = 0
+    ranges: tuple[Range, ...] = ()
     full: bool = False
     done: bool = False
     exact: bool = False
     engine: str = "InnoDB"
-    fuzzy: bool = False
-    left: Mapping[str, int] = field(default_factory=dict)
+    since: int = 0
     notes: tuple[str, ...] = ()
 
     @property
+    def whole(self) -> Range:
+        """All its ranges as one."""
+        return reduce(joined, self.ranges, NOTHING)
+
+    @property
+    def rows(self) -> int:
+        """Rows written."""
+        return sum(one.rows for one in self.ranges)
+
+    @property
+    def size(self) -> int:
+        """Bytes of values read."""
+        return sum(one.size for one in self.ranges)
+
+    @property
     def key(self) -> tuple[bytes, ...] | None:
-        """The last key written, as bytes."""
-        return None if self.after is None else tuple(bytes.fromhex(value) for value in self.after)
+        """The last key written."""
+        return self.ranges[-1].key if self.ranges else None
 
     def text(self) -> bytes:
         """As the control table keeps it."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        value = {**{name: getattr(self, name) for name in _PLAIN}, "ranges": [one.to_json() for one in self.ranges]}
+        return json.dumps(value, separators=(",", ":")).encode()
 
     @classmethod
     def from_text(cls, text: bytes | str) -> Cursor:
         """The inverse of `text`."""
         value: dict[str, Any] = json.loads(text)
-        after = value.pop("after")
-        return cls(**{**value, "notes": tuple(value["notes"])}, after=None if after is None else tuple(after))
+        ranges = tuple(Range.from_json(one) for one in value["ranges"])
+        return cls(**{**value, "notes": tuple(value["notes"]), "ranges": ranges})
+
+
+_PLAIN = ("full", "done", "exact", "engine", "since", "notes")
 
 
 class Control:

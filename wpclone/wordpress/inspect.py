@@ -41,6 +41,8 @@ class SiteReport:
     `constants` are the source's, for the generated wp-config to judge; those that look like credentials have the value None
     there, or are only named in `withheld` (with the reason), so that a report can be kept where secrets may not. `excluded` says
     what the caller's globs left out; tables and files do not have it. `left_out_files` are the first of those that no copy gets.
+    `client_charset`, `client_collation`: what WordPress talks to its database in (DB_CHARSET, DB_COLLATE); `db_charset` is the
+    database's default.
     """
 
     home: str
@@ -76,6 +78,8 @@ class SiteReport:
     excluded: tuple[Excluded, ...] = ()
     left_out_files: tuple[LeftOut, ...] = ()
     left_out_files_count: int = 0
+    client_charset: str = "utf8mb4"
+    client_collation: str = ""
 
     @property
     def rows(self) -> int:
@@ -157,7 +161,9 @@ async def _report(agent: AgentClient, said: Mapping[str, Any], keep: Collection[
         tables=own,
         left_out=left_out,
         views=views,
-        triggers=_texts(said["triggers"]),
+        triggers=tuple(_text(name) for name, table in said["triggers"] if _text(table) in {one.name for one in own}),
+        client_charset=_text(said["client"]["charset"]).lower(),
+        client_collation=_text(said["client"]["collation"]),
         files=files.number,
         file_bytes=files.bytes,
         constants=kept,
@@ -217,9 +223,11 @@ def _tables(
                 raise SiteError(Reason.CORE_TABLE_EXCLUDED, table=shown(name), glob=glob)
             tally.add("table", glob, int(table["bytes"] or 0))
             left_out.append(LeftOut(shown(name), excludes.REASON))
-        elif table["type"] != "BASE TABLE":
-            views.append(shown(name))
-            left_out.append(LeftOut(shown(name), f"a {str(table['type']).lower()}; only tables are copied"))
+        elif table["type"] not in ("BASE TABLE", "SYSTEM VERSIONED"):
+            if table["type"] == "VIEW":
+                views.append(shown(name))
+            else:
+                left_out.append(LeftOut(shown(name), f"a {str(table['type']).lower()}; only tables and views are copied"))
         elif table["engine"] is None:
             left_out.append(LeftOut(shown(name), "the source's database cannot open it; repair it there"))
         else:

@@ -6,15 +6,22 @@ Works column by column, because a comprehension over a column is several times f
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from wpclone.wordpress.agent.wire import Damaged, RowsFrame
-from wpclone.wordpress.table_plan import JSON, NUMBER, TEXT, TablePlan
+from wpclone.wordpress.errors import Reason, SiteError
+from wpclone.wordpress.file_rules import shown
+from wpclone.wordpress.table_plan import JSON, NUMBER, TEXT, Coded, Kind, TablePlan
+from wpclone.wordpress.table_ranges import Range
 from wpclone.wordpress.target import literal
 
 _STATEMENT_BYTES = 1 << 20
+# What a packet holds besides our SQL.
+_HEADROOM = 1024
+_JSON_HEAD, _JSON_TAIL = b"CONVERT(", b" USING utf8mb4)"
+_BACKSLASH = 0x5C
 
 
 class Remark(Protocol):
@@ -59,31 +66,38 @@ class Rewriter(Protocol):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A frame as SQL. `rows` are values in parentheses; `checksum` continues the one given."""
+    """A frame as SQL, and what is to be remembered of it."""
 
     statements: tuple[bytes, ...]
-    rows: int
-    bytes: int
-    checksum: int
-    rewritten: int
-    left: Mapping[str, int]
+    range: Range
 
 
-def chunk(plan: TablePlan, frame: RowsFrame, rewriter: Rewriter | None, checksum: int) -> Chunk:
-    """The statements that write a frame's rows; raises Damaged for a frame of another shape than the table's."""
+def chunk(plan: TablePlan, frame: RowsFrame, rewriter: Rewriter | None, packet: int) -> Chunk:
+    """The statements that write a frame's rows: none much larger than a megabyte unless it is one row, none larger than `packet`.
+
+    Raises Damaged for a frame of another shape than the table's, SiteError(TARGET_DATABASE_REFUSED) for a value larger than a
+    packet.
+    """
     width = len(plan.columns)
     if frame.width != width or len(frame.values) != frame.rows * width:
         raise Damaged("rows of another width than their table's")
     counted = _Counted()
-    wanted = rewriter if rewriter is not None and rewriter.could_match(frame.raw) else None
+    wanted = rewriter if rewriter is not None and (plan.is_wide or rewriter.could_match(frame.raw)) else None
     columns = [_column(frame.values[place::width], kind, wanted, counted) for place, kind in enumerate(plan.kinds)]
     rows = [b"(" + b",".join(values) + b")," for values in zip(*columns, strict=True)]
-    groups = _groups(rows)
-    for group in groups:
-        checksum = zlib.crc32(group, checksum)
-    return Chunk(
-        tuple(plan.insert + group[:-1] for group in groups), frame.rows, frame.size, checksum, counted.rewritten, counted.left
-    )
+    statements: list[bytes] = []
+    check = size = 0
+    for first, last in _groups(rows):
+        group = b"".join(rows[first:last])
+        check = zlib.crc32(group, check)
+        size += len(group)
+        if len(plan.insert) + len(group) > packet - _HEADROOM:
+            statements += in_packets(plan, [values[first] for values in columns], packet - _HEADROOM)
+        else:
+            statements.append(plan.insert + group[:-1])
+    until = tuple(value.hex() for value in frame.cursor) if plan.asked.key and frame.cursor else None
+    made = Range(until, frame.rows, frame.rows * width, frame.size, *frame.sums, check, size, counted.rewritten, counted.left)
+    return Chunk(tuple(statements), made)
 
 
 class _Counted:
@@ -92,13 +106,15 @@ class _Counted:
         self.left: dict[str, int] = {}
 
 
-def _column(values: Sequence[bytes | None], kind: str, rewriter: Rewriter | None, counted: _Counted) -> list[bytes]:
+def _column(values: Sequence[bytes | None], kind: Kind, rewriter: Rewriter | None, counted: _Counted) -> list[bytes]:
     if kind == NUMBER:
         return [b"NULL" if value is None else value if value.isdigit() else literal(value) for value in values]
     if kind in (TEXT, JSON) and rewriter is not None:
         values = [value and _rewritten(value, rewriter, counted) for value in values]
+    elif isinstance(kind, Coded) and rewriter is not None:
+        values = [value and _recoded(value, kind, rewriter, counted) for value in values]
     if kind == JSON:
-        return [b"NULL" if value is None else b"CONVERT(" + literal(value) + b" USING utf8mb4)" for value in values]
+        return [b"NULL" if value is None else _JSON_HEAD + literal(value) + _JSON_TAIL for value in values]
     return [b"NULL" if value is None else b"'" + value.replace(b"\\", b"\\\\").replace(b"'", b"\\'") + b"'" for value in values]
 
 
@@ -110,15 +126,67 @@ def _rewritten(value: bytes, rewriter: Rewriter, counted: _Counted) -> bytes:
     return result.value
 
 
-def _groups(rows: Sequence[bytes]) -> list[bytes]:
-    """Rows joined to statements of about a megabyte."""
-    groups: list[bytes] = []
+def _recoded(value: bytes, kind: Coded, rewriter: Rewriter, counted: _Counted) -> bytes:
+    """The value rewritten as PHP sees it, whose serialized lengths count the connection's bytes, not the column's."""
+    try:
+        text = value.decode(kind.column)
+        seen = text.encode(kind.client)
+        if text.encode(kind.column) != value:
+            raise ValueError("ambiguous")
+    except ValueError:
+        return value if kind.wide else _rewritten(value, rewriter, counted)
+    if not rewriter.could_match(seen):
+        return value
+    new = _rewritten(seen, rewriter, counted)
+    return value if new == seen else new.decode(kind.client).encode(kind.column)
+
+
+def _groups(rows: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Where rows begin and end that together make a statement of about a megabyte."""
     start = size = 0
     for place, row in enumerate(rows):
         if size and size + len(row) > _STATEMENT_BYTES:
-            groups.append(b"".join(rows[start:place]))
+            yield start, place
             start, size = place, 0
         size += len(row)
     if start < len(rows):
-        groups.append(b"".join(rows[start:]))
-    return groups
+        yield start, len(rows)
+
+
+def in_packets(plan: TablePlan, values: Sequence[bytes], packet: int) -> list[bytes]:
+    """Statements that write one row of SQL values without any being larger than `packet` bytes.
+
+    Long values are put together in variables of the session, whose values may be as long as a packet each.
+    """
+    statements, short = list[bytes](), list[bytes]()
+    for place, value in enumerate(values):
+        if len(value) < packet // (2 * len(values)):
+            short.append(value)
+            continue
+        is_json = value.startswith(_JSON_HEAD)
+        text = value[len(_JSON_HEAD) : -len(_JSON_TAIL)] if is_json else value
+        if len(text) - text.count(b"\\") // 2 > packet:
+            name, size = shown(plan.name), f"{len(text) / 1e6:,.0f} MB"
+            message = f"Table {name} has a value of {size}, more than the copy's database takes at once (max_allowed_packet)."
+            raise SiteError(Reason.TARGET_DATABASE_REFUSED, message, table=name)
+        variable = b"@wpclone_%d" % place
+        statements.append(b"SET " + variable + b" = ''")
+        statements += [
+            b"SET " + variable + b" = CONCAT(" + variable + b", '" + part + b"')" for part in _parts(text[1:-1], packet // 2)
+        ]
+        short.append(_JSON_HEAD + variable + _JSON_TAIL if is_json else variable)
+    freed = [statement for statement in statements if statement.endswith(b" = ''")]
+    return [*statements, plan.insert + b"(" + b",".join(short) + b")", *freed]
+
+
+def _parts(text: bytes, size: int) -> Iterator[bytes]:
+    """An escaped text in parts, none ending within an escape."""
+    at = 0
+    while at < len(text):
+        end = min(len(text), at + size)
+        slashes = 0
+        while end < len(text) and text[end - 1 - slashes] == _BACKSLASH:
+            slashes += 1
+        end += slashes % 2
+        yield text[at:end]
+        at = end

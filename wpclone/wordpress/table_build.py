@@ -30,6 +30,11 @@ async def known_server(connection: Connection) -> Server:
     return Server(frozenset(collations), frozenset(charsets))
 
 
+async def known_packet(connection: Connection) -> int:
+    """The largest statement the target takes, in bytes."""
+    return int((await connection.run(b"SELECT @@max_allowed_packet"))[0][0])
+
+
 class TableBuilder:
     """Runs definitions on one connection while the other holds the fence."""
 
@@ -64,7 +69,8 @@ class TableBuilder:
             return Cursor(exact=exact)
         with refusals(plan.name):
             await self.definitions.run(plan.table.create(defer=defer, engine=plan.table.engine))
-        return Cursor(exact=exact, engine=plan.table.engine)
+        note = f"engine {plan.table.engine} was kept: InnoDB cannot have this table"
+        return Cursor(exact=exact, engine=plan.table.engine, notes=(note,))
 
     async def finish(self, plans: Mapping[bytes, TablePlan], cursors: MutableMapping[bytes, Cursor]) -> None:
         """Add what was deferred to tables whose rows are all there; a foreign key the rows break is noted, not made."""

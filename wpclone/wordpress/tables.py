@@ -1,4 +1,5 @@
-"""Copies a site's tables into a new database: definitions, then rows in a stream, then indexes and foreign keys.
+"""Copies a site's tables into a new database: definitions, then rows in a stream, then what changed meanwhile, then indexes,
+foreign keys, views and triggers.
 
 Repeatable and resumable at the chunk: rows and cursor are committed together, so every row lands once. Reading, rewriting and
 writing overlap. Requires a database that holds nothing but this copy.
@@ -23,10 +24,13 @@ from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.file_rules import LeftOut, shown
 from wpclone.wordpress.inspect import SiteReport
 from wpclone.wordpress.ownership import CORE, USERS
+from wpclone.wordpress.programs import ProgramMaker, names
 from wpclone.wordpress.progress import Counts, Progress
 from wpclone.wordpress.row_sql import Chunk, Rewriter, chunk
-from wpclone.wordpress.table_build import TableBuilder, known_server
+from wpclone.wordpress.table_build import TableBuilder, known_packet, known_server
 from wpclone.wordpress.table_plan import TablePlan, plan_table
+from wpclone.wordpress.table_ranges import extended
+from wpclone.wordpress.table_refresh import Refresher
 from wpclone.wordpress.target import Connection, TargetDatabase, connected, refusals
 
 __all__ = ["Rewriter", "TableCopied", "TablesCopied", "TargetDatabase", "copy_tables", "finish_tables"]
@@ -41,7 +45,7 @@ _Item = tuple[TablePlan, RowsFrame, Chunk]
 
 @dataclass(frozen=True)
 class TableCopied:
-    """A copied table: rows written, bytes read, the CRC-32 chain over its rows' SQL in key order, addresses rewritten."""
+    """A copied table: rows written, bytes read, the CRC-32 of its rows' SQL in key order, addresses rewritten."""
 
     name: str
     rows: int
@@ -52,13 +56,18 @@ class TableCopied:
 
 @dataclass(frozen=True)
 class TablesCopied:
-    """What a copy wrote. `consistency`: SNAPSHOT if all rows are of one moment, else FUZZY. `left`: what the rewriter left,
-    by reason; `reported`: what of the tables' definitions was changed or left out."""
+    """What a copy wrote. `consistency`: SNAPSHOT if all rows are of one moment, else FUZZY.
+
+    `fuzzy` names the tables that kept changing, `read_again` those that changed and were brought up to date. `left`: what the
+    rewriter left, by reason; `reported`: what of the tables' definitions was changed or left out.
+    """
 
     tables: tuple[TableCopied, ...]
     consistency: str
     reported: tuple[LeftOut, ...]
     left: Mapping[str, int]
+    fuzzy: tuple[str, ...] = ()
+    read_again: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -129,11 +138,12 @@ class _Copy:
         self._cursors: dict[bytes, Cursor] = {}
         self._reported: list[LeftOut] = []
         self._said: dict[bytes, Mapping[str, Any]] = {}
-        self._fuzzy = False
+        self._one_snapshot = True
+        self._told = Counts()
 
     async def run(self) -> TablesCopied:
         await self._plan()
-        self._fuzzy = any(cursor.rows for cursor in self._cursors.values())
+        self._one_snapshot = not any(cursor.ranges or cursor.full for cursor in self._cursors.values())
         await self._builder.create(self._plans, self._cursors)
         self._tell()
         while True:
@@ -142,12 +152,43 @@ class _Copy:
                 break
             except _Duplicate as duplicate:
                 await self._create_exactly(duplicate.name)
+        again, fuzzy = await self._settle()
         await self._builder.finish(self._plans, self._cursors)
-        return self._result()
+        await self._make_programs()
+        self._tell()
+        return self._result(again, fuzzy)
+
+    async def _settle(self) -> tuple[set[bytes], set[bytes]]:
+        """Read again what changed at the source since it was read, unless all came in one snapshot. The tables read again, and
+        those that still changed."""
+        if self._one_snapshot and all(plan.is_transactional for plan in self._plans.values()):
+            return set(), set()
+        refresher = Refresher(
+            self._agent,
+            self._rows,
+            self._control,
+            self._plans,
+            self._cursors,
+            self._chunk,
+            self._insert,
+        )
+        fuzzy = await refresher.settle()
+        return refresher.changed, fuzzy
+
+    async def _make_programs(self) -> None:
+        """Views and triggers, after the data."""
+        wanted = names(self._report.views, self._plans)
+        if not wanted and not self._report.triggers:
+            return
+        views, triggers = await self._agent.programs(wanted)
+        maker = ProgramMaker(self._builder.definitions, self._rows, self._control, self._rewriter)
+        self._reported += await maker.views([view for view in views if view[0] in wanted])
+        self._reported += await maker.triggers(triggers, self._plans.keys())
 
     async def _plan(self) -> None:
         """Ask for the definitions and parse them; what cannot be parsed is reported, or fatal for a core table."""
         self._server = await known_server(self._builder.definitions)
+        self._packet = await known_packet(self._builder.definitions)
         self._cursors = await self._control.load(self._builder.definitions)
         said = await self._agent.schema([table.name.encode() for table in self._report.tables])
         for known, description in zip(self._report.tables, said, strict=True):
@@ -176,12 +217,18 @@ class _Copy:
         self._plans[name] = plan_table(self._said[name], known, report=self._report, server=self._server, exact=True)
         self._cursors = await self._control.load(self._builder.definitions)
         self._cursors.pop(name, None)
-        self._fuzzy = True
+        self._one_snapshot = False
         await self._builder.create(self._plans, self._cursors, exact=name)
 
     async def _stream(self) -> None:
         """Read, rewrite and write what is not there yet."""
         pending = [plan for plan in self._plans.values() if not self._cursors[plan.name].full]
+        if not pending:
+            return
+        now, _ = await self._agent.changes()
+        for plan in pending:
+            if not self._cursors[plan.name].ranges:
+                self._cursors[plan.name] = replace(self._cursors[plan.name], since=now)
         queue: asyncio.Queue[_Item | None] = asyncio.Queue(_AHEAD)
         async with aclosing(self._chunks(pending)) as chunks:
             reading = asyncio.create_task(_pour(chunks, queue))
@@ -199,18 +246,18 @@ class _Copy:
         asked = []
         for plan in pending:
             cursor = self._cursors[plan.name]
-            asked.append(replace(plan.asked, after=cursor.key, offset=cursor.offset))
-        checksums = {plan.name: self._cursors[plan.name].checksum for plan in pending}
+            asked.append(replace(plan.asked, after=cursor.key, offset=0 if plan.asked.key else cursor.rows))
         async with aclosing(self._agent.rows(asked)) as stream:
             async for frame, request in stream:
-                self._fuzzy |= request > 1
+                self._one_snapshot &= request == 1
                 plan = pending[frame.index]
-                try:
-                    made = await asyncio.to_thread(chunk, plan, frame, self._rewriter, checksums[plan.name])
-                except Damaged as error:
-                    raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, table=shown(plan.name)) from error
-                checksums[plan.name] = made.checksum
-                yield plan, frame, made
+                yield plan, frame, await self._chunk(plan, frame)
+
+    async def _chunk(self, plan: TablePlan, frame: RowsFrame) -> Chunk:
+        try:
+            return await asyncio.to_thread(chunk, plan, frame, self._rewriter, self._packet)
+        except Damaged as error:
+            raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, table=shown(plan.name)) from error
 
     async def _write(self, queue: asyncio.Queue[_Item | None], reading: asyncio.Task[None]) -> None:
         """Write chunks as they come, several to a transaction."""
@@ -229,8 +276,9 @@ class _Copy:
             for statement in made.statements:
                 await self._insert(plan, statement)
             before = unsaved.get(plan.name, self._cursors[plan.name])
-            unsaved[plan.name] = _moved(before, plan, frame, made)
-            held += made.bytes
+            ranges = extended(before.ranges, made.range, keyed=plan.has_ranges)
+            unsaved[plan.name] = replace(before, ranges=ranges, full=frame.last)
+            held += made.range.size
             if held >= _COMMIT_BYTES or loop.time() - since > _COMMIT_SECONDS:
                 await self._save(unsaved)
         await self._save(unsaved)
@@ -258,44 +306,25 @@ class _Copy:
         self._tell()
 
     def _tell(self) -> None:
-        rows = sum(cursor.rows for cursor in self._cursors.values())
-        size = sum(cursor.size for cursor in self._cursors.values())
-        self._progress(
-            Counts(bytes_done=size, bytes_total=self._report.table_bytes, rows_done=rows, rows_total=self._report.rows)
-        )
+        """What is there; never less than was told, though a range read again may have become smaller."""
+        rows = max(self._told.rows_done, sum(cursor.rows for cursor in self._cursors.values()))
+        size = max(self._told.bytes_done, sum(cursor.size for cursor in self._cursors.values()))
+        self._told = Counts(bytes_done=size, bytes_total=self._report.table_bytes, rows_done=rows, rows_total=self._report.rows)
+        self._progress(self._told)
 
-    def _result(self) -> TablesCopied:
+    def _result(self, again: set[bytes], fuzzy: set[bytes]) -> TablesCopied:
         tables, left, reported = [], dict[str, int](), list(self._reported)
         for name, plan in self._plans.items():
             cursor = self._cursors[name]
-            tables.append(TableCopied(shown(name), cursor.rows, cursor.size, cursor.checksum, cursor.rewritten))
-            for reason, count in cursor.left.items():
+            whole = cursor.whole
+            tables.append(TableCopied(shown(name), whole.rows, whole.size, whole.sql, whole.rewritten))
+            for reason, count in whole.left.items():
                 left[reason] = left.get(reason, 0) + count
             notes = list(dict.fromkeys([*plan.table.notes, *cursor.notes]))
-            if not plan.asked.key and cursor.rows:
-                notes.append("it has no key; rows changed during the copy may be missing or twice")
             reported += [LeftOut(shown(name), note) for note in notes]
-        reported += [LeftOut(trigger, "a trigger; not copied") for trigger in self._report.triggers]
-        fuzzy = self._fuzzy or any(plan.engine.upper() != "INNODB" for plan in self._plans.values())
-        return TablesCopied(tuple(tables), "FUZZY" if fuzzy else "SNAPSHOT", tuple(reported), left)
-
-
-def _moved(cursor: Cursor, plan: TablePlan, frame: RowsFrame, made: Chunk) -> Cursor:
-    """The cursor behind a written chunk."""
-    left = dict(cursor.left)
-    for reason, count in made.left.items():
-        left[reason] = left.get(reason, 0) + count
-    return replace(
-        cursor,
-        rows=cursor.rows + made.rows,
-        size=cursor.size + made.bytes,
-        checksum=made.checksum,
-        rewritten=cursor.rewritten + made.rewritten,
-        after=tuple(value.hex() for value in frame.cursor) if plan.asked.key and frame.cursor else cursor.after,
-        offset=frame.offset,
-        full=frame.last,
-        left=left,
-    )
+        changing = tuple(shown(name) for name in sorted(fuzzy))
+        read_again = tuple(shown(name) for name in sorted(again))
+        return TablesCopied(tuple(tables), "FUZZY" if fuzzy else "SNAPSHOT", tuple(reported), left, changing, read_again)
 
 
 async def _pour(source: AsyncGenerator[_Item, None], queue: asyncio.Queue[_Item | None]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiomysql
 import pymysql
+from pymysql.constants import COMMAND
 
 from wpclone.wordpress.errors import Reason, SiteError
 
@@ -47,9 +48,10 @@ _DOWN = {
     4031,
 }
 _FULL = {1021, 1026, 1030, 1041, 1114, 1878}
+SQL_MODE = b"NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
 _SESSION = (
-    # Zero dates, zero ids and values longer than the column are the source's truth, not errors. The binary log keeps its format.
-    b"SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO', time_zone='+00:00', foreign_key_checks=0, innodb_lock_wait_timeout=10",
+    # Zero dates, the 30th of February, zero ids and values longer than the column are the source's truth, not errors.
+    b"SET SESSION sql_mode='" + SQL_MODE + b"', time_zone='+00:00', foreign_key_checks=0, innodb_lock_wait_timeout=10",
     b"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 )
 _IF_KNOWN = (
@@ -58,6 +60,8 @@ _IF_KNOWN = (
     b"SET SESSION sql_require_primary_key=0",
 )
 _UNKNOWN_VARIABLE = 1193
+# MYSQL_OPTION_MULTI_STATEMENTS_OFF in two bytes; aiomysql switches them on without being asked.
+_ONE_STATEMENT = b"\x01\x00"
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,12 @@ class Connection:
             raise translated(error) from error
         result = self._raw._result
         return list(result.rows or []) if result is not None else []
+
+    async def one_statement_at_a_time(self) -> None:
+        """Have the server refuse a second statement behind a semicolon: some of what we run has parts that the source wrote."""
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await self._raw._execute_command(COMMAND.COM_SET_OPTION, _ONE_STATEMENT)
+            await self._raw._read_packet()
 
     async def begin(self) -> None:
         """Start a transaction."""
@@ -153,6 +163,7 @@ async def connected(target: TargetDatabase, *, binary: bool) -> AsyncIterator[Co
         raise found if isinstance(found, SiteError) else SiteError(Reason.TARGET_DATABASE_DOWN) from error
     connection = Connection(raw)
     try:
+        await connection.one_statement_at_a_time()
         for statement in (*_SESSION, b"SET NAMES binary" if binary else b"SET NAMES utf8mb4"):
             await connection.run(statement)
         for statement in _IF_KNOWN:

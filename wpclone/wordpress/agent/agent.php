@@ -108,6 +108,8 @@ final class Budget
     private $end;
     /** @var int */
     public $frame;
+    /** @var int a value of more bytes is sent in parts */
+    public $large;
 
     public function __construct(float $asked)
     {
@@ -116,7 +118,9 @@ final class Budget
         $this->end = microtime(true) + $seconds;
         $memory = self::bytes((string) ini_get('memory_limit'));
         // A frame exists about six times at once (row, values, lengths, pieces, payload, output).
-        $this->frame = $memory > 0 ? (int) max(65536, min(1048576, ($memory / 2 - memory_get_usage()) / 6)) : 1048576;
+        $share = $memory > 0 ? ($memory / 2 - memory_get_usage()) / 6 : 67108864;
+        $this->frame = (int) max(65536, min(1048576, $share));
+        $this->large = (int) max(65536, min(67108864, $share));
     }
 
     public function spent(): bool
@@ -504,7 +508,8 @@ final class Describe
             'code' => $site->code,
             'database' => ['version' => $server[0], 'charset' => $server[1], 'collation' => $server[2], 'lower_case' => (int) $server[3], 'packet' => (int) $server[4]],
             'tables' => self::tables($db),
-            'triggers' => array_column($db->rows('SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()'), 0),
+            'triggers' => $db->rows('SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()'),
+            'client' => ['charset' => $site->constant('DB_CHARSET', 'utf8'), 'collation' => $site->constant('DB_COLLATE')],
             'options' => self::options($db),
             'administrators' => self::administrators($db),
             'multisite' => !empty($site->constants['MULTISITE']) || self::networked($db),
@@ -887,16 +892,74 @@ final class Schema
     }
 }
 
+/** Verb `changes`: the database's time, and when each table was changed last, where it knows. */
+final class Changes
+{
+    public static function answer(Database $db, Answer $answer): void
+    {
+        $now = (int) $db->rows('SELECT UNIX_TIMESTAMP()')[0][0];
+        $times = [];
+        $sql = "SELECT TABLE_NAME, UNIX_TIMESTAMP(UPDATE_TIME) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
+        foreach ($db->rows($sql) as $row) {
+            $times[] = [base64_encode($row[0]), $row[1] === null ? null : (int) $row[1]];
+        }
+        $answer->json('J', ['now' => $now, 'tables' => $times]);
+        $answer->json('E', []);
+    }
+}
+
+/** Verb `programs`: what runs inside the database: views, and triggers of its tables. */
+final class Programs
+{
+    /** @param array<string, mixed> $asked */
+    public static function answer(Database $db, Answer $answer, array $asked): void
+    {
+        $views = $triggers = [];
+        foreach ($asked['views'] as $encoded) {
+            try {
+                $created = $db->rows('SHOW CREATE VIEW ' . Database::name((string) base64_decode($encoded)))[0][1];
+                $views[] = [$encoded, base64_encode((string) $created), ''];
+            } catch (Failure $failure) {
+                $views[] = [$encoded, '', $failure->getMessage()];
+            }
+        }
+        $columns = 'TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT, SQL_MODE';
+        $sql = "SELECT $columns FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() ORDER BY EVENT_OBJECT_TABLE, ACTION_ORDER";
+        foreach ($db->rows($sql) as $row) {
+            $triggers[] = array_map('base64_encode', array_map('strval', $row));
+        }
+        $answer->json('J', ['views' => $views, 'triggers' => $triggers]);
+        $answer->json('E', []);
+    }
+}
+
 /** Verb `rows`: tables from a key on, in frames of lengths and bytes, all of one request in one snapshot. */
 final class Rows
 {
     const NOTHING = 0xFFFFFFFF;
+    const IN_PARTS = 0xFFFFFFFE;
     /** @var Database */
     private $db;
     /** @var Answer */
     private $answer;
     /** @var Budget */
     private $budget;
+    /** @var int the place of the table among those asked for */
+    private $index = 0;
+    /** @var array<string, mixed> */
+    private $table = [];
+    /** @var int */
+    private $width = 0;
+    /** @var string[]|null the key of the last row sent */
+    private $cursor = null;
+    /** @var int rows sent of a table without a key */
+    private $offset = 0;
+    /** @var array{0: int, 1: int}|null a column and an offset within its value, to go on from in the next large row */
+    private $within = null;
+    /** @var \HashContext[]|null sums over lengths and values instead of frames */
+    private $sums = null;
+    /** @var int */
+    private $summed = 0;
 
     /** @param array<string, mixed> $asked */
     public static function answer(Database $db, Answer $answer, Budget $budget, array $asked): void
@@ -907,7 +970,7 @@ final class Rows
         $self->budget = $budget;
         $db->snapshot();
         foreach ($asked['tables'] as $i => $table) {
-            if (!$self->table($i, $table)) {
+            if (!$self->begin($i, $table)) {
                 $answer->json('E', ['done' => false]);
                 return;
             }
@@ -915,49 +978,91 @@ final class Rows
         $answer->json('E', ['done' => true]);
     }
 
-    /** Sends one table; false when time ran out before its end. @param array<string, mixed> $table */
-    private function table(int $index, array $table): bool
+    /** Sends one table, or says that it is as it was; false when time ran out before its end. @param array<string, mixed> $table */
+    private function begin(int $index, array $table): bool
     {
-        $name = Database::name((string) base64_decode($table['name']));
-        $columns = implode(',', array_map([self::class, 'expression'], $table['columns']));
-        $keys = $table['key'] ?? [];
-        $cursor = isset($table['after']) ? array_map('base64_decode', $table['after']) : null;
-        $offset = (int) ($table['offset'] ?? 0);
-        $step = (int) max(1, min(4096, $this->budget->frame / max(1, (int) ($table['average'] ?? 256))));
-        $places = array_map('intval', $table['places'] ?? []);
-        while (true) {
-            $sql = "SELECT $columns FROM $name" . ($keys && $cursor !== null ? ' WHERE ' . self::beyond($keys, $cursor) : '')
-                . ($keys ? ' ORDER BY ' . implode(',', array_map([self::class, 'column'], $keys)) . " LIMIT $step" : " LIMIT $offset, $step");
-            [$rows, $bytes] = $this->part($index, $sql, count($table['columns']), $places, $cursor, $offset, $step);
-            if ($rows < $step) {
+        if ($index > 0 && $this->budget->spent()) {
+            return false;
+        }
+        $this->index = $index;
+        $this->table = $table;
+        $this->width = count($table['columns']);
+        if (isset($table['known'])) {
+            $this->restart();
+            $this->sums = [hash_init('crc32b'), hash_init('crc32b')];
+            $this->summed = 0;
+            $this->rows();
+            $found = [$this->summed, hash_final($this->sums[0]), hash_final($this->sums[1])];
+            $this->sums = null;
+            if ($found === $table['known']) {
+                $this->answer->frame('S', pack('N', $index));
                 return true;
             }
-            $offset += $keys ? 0 : $rows;
-            // Without a key each query counts past what was sent: the longer its part, the fewer there are.
-            $most = $keys ? 8192 : 50000;
-            $step = (int) max(1, min($most, ($keys ? 1 : 16) * $this->budget->frame / max(1, $bytes / $rows), $step * 4));
-            if ($this->budget->spent()) {
+        }
+        $this->restart();
+        return $this->rows();
+    }
+
+    private function restart(): void
+    {
+        $this->cursor = isset($this->table['after']) ? array_map('base64_decode', $this->table['after']) : null;
+        $this->offset = (int) ($this->table['offset'] ?? 0);
+        $this->within = $this->table['within'] ?? null;
+    }
+
+    private function rows(): bool
+    {
+        $keys = $this->table['key'] ?? [];
+        $step = (int) max(1, min(4096, $this->budget->frame / max(1, (int) ($this->table['average'] ?? 256))));
+        while (true) {
+            [$rows, $bytes, $large] = $this->part($keys, $this->within === null ? $step : 1);
+            if ($large !== null) {
+                if (!$this->large($keys, $large[0], $large[1])) {
+                    return false;
+                }
+                $step = (int) max(1, $step / 4);
+            } elseif ($this->within !== null) {
+                $this->within = null; // the large row was shortened or deleted meanwhile
+                if ($rows === 0) {
+                    return true;
+                }
+            } elseif ($rows < $step) {
+                return true;
+            } else {
+                // Without a key each query counts past what was sent: the longer its part, the fewer there are.
+                $most = $keys ? 8192 : 50000;
+                $step = (int) max(1, min($most, ($keys ? 1 : 16) * $this->budget->frame / max(1, $bytes / $rows), $step * 4));
+            }
+            if ($this->budget->spent() && $this->sums === null) {
                 return false;
             }
         }
     }
 
     /**
-     * Runs one query, row by row, and sends its rows in frames of bounded size.
+     * Runs one query, row by row, and sends its rows in frames of bounded size, up to a row too large to be held.
      *
-     * @param int[] $places where the key's columns are among the selected ones
-     * @param string[]|null $cursor moved to the last row
-     * @return array{0: int, 1: int} rows and bytes
+     * @param array<int, array{0: string, 1: string}> $keys
+     * @return array{0: int, 1: int, 2: array{0: array<int, string|null>, 1: string}|null} rows, bytes, the large row with what is large in it
      */
-    private function part(int $index, string $sql, int $width, array $places, ?array &$cursor, int $offset, int $step): array
+    private function part(array $keys, int $step): array
     {
+        $places = array_map('intval', $this->table['places'] ?? []);
+        $select = array_map([self::class, 'expression'], $this->table['columns'], array_fill(0, $this->width, $this->budget->large));
+        $marked = self::marks($this->table['columns'], $this->budget->large);
+        $sql = 'SELECT ' . implode(',', $select) . ($marked === '' ? '' : ",$marked") . ' FROM ' . $this->name() . $this->where($keys)
+            . ($keys ? ' ORDER BY ' . implode(',', array_map([self::class, 'column'], $keys)) . " LIMIT $step" : " LIMIT {$this->offset}, $step");
         $result = $this->db->query($sql, MYSQLI_USE_RESULT);
         $rows = $total = $count = 0;
         $lengths = [];
         $data = '';
-        $row = null;
-        while (($next = $result->fetch_row()) !== null && $next !== false) {
-            $row = $next;
+        $last = $large = null;
+        while (($row = $result->fetch_row()) !== null && $row !== false) {
+            if ($marked !== '' && ($found = array_pop($row)) !== null) {
+                $large = [$row, $found];
+                break;
+            }
+            $last = $row;
             foreach ($row as $value) {
                 $lengths[] = $value === null ? self::NOTHING : strlen($value);
             }
@@ -966,8 +1071,8 @@ final class Rows
             $rows++;
             if (strlen($data) + 4 * count($lengths) >= $this->budget->frame) {
                 $total += strlen($data);
-                $cursor = self::place($row, $places, $cursor);
-                $this->send($index, false, $count, $width, $cursor, $offset + $rows, $lengths, $data);
+                $this->moved($row, $places, $count);
+                $this->send(false, $count, $lengths, $data);
                 $lengths = [];
                 $data = '';
                 $count = 0;
@@ -979,40 +1084,137 @@ final class Rows
             throw new Failure(in_array($error, [2006, 2013], true) ? 'DATABASE_DOWN' : 'QUERY_FAILED', "error $error while reading rows");
         }
         $total += strlen($data);
-        if ($row !== null) {
-            $cursor = self::place($row, $places, $cursor);
+        if ($count > 0) {
+            $this->moved($last, $places, $count);
         }
-        $this->send($index, $rows < $step, $count, $width, $cursor, $offset + $rows, $lengths, $data);
-        return [$rows, $total];
+        $ended = $large === null && $rows < $step;
+        if ($count > 0 || $ended) {
+            $this->send($ended, $count, $lengths, $data);
+        }
+        return [$rows, $total, $large];
     }
 
-    /** @param array<int, string|null> $row @param int[] $places @param string[]|null $cursor @return string[]|null */
-    private static function place(array $row, array $places, ?array $cursor): ?array
+    /** Sends a row whose large values are read and sent in parts; false when time ran out within it. @param array<int, array{0: string, 1: string}> $keys @param array<int, string|null> $row */
+    private function large(array $keys, array $row, string $marks): bool
     {
-        $found = [];
-        foreach ($places as $place) {
-            $found[] = (string) $row[$place];
+        $where = $this->only($keys, $row);
+        $lengths = $real = [];
+        foreach ($row as $value) {
+            $lengths[] = $real[] = $value === null ? self::NOTHING : strlen($value);
         }
-        return $places ? $found : $cursor;
+        foreach (explode(',', $marks) as $mark) {
+            [$column, $size, $code] = array_map('intval', explode(':', $mark));
+            $lengths[$column] = self::IN_PARTS;
+            $real[$column] = $size;
+        }
+        if ($this->sums !== null) {
+            hash_update($this->sums[0], pack('N*', ...$real));
+        }
+        foreach ($row as $column => $value) {
+            if ($lengths[$column] !== self::IN_PARTS) {
+                if ($this->sums !== null) {
+                    hash_update($this->sums[1], (string) $value);
+                }
+                continue;
+            }
+            preg_match("/(?:^|,)$column:\\d+:(\\d+)/", $marks, $found);
+            if (!$this->value($column, $real[$column], (int) $found[1], $where)) {
+                return false;
+            }
+        }
+        $this->within = null;
+        $this->moved($row, array_map('intval', $this->table['places'] ?? []), 1);
+        if ($this->sums === null) {
+            $this->send(false, 1, $lengths, implode('', $row));
+        } else {
+            $this->summed++;
+        }
+        return true;
     }
 
-    /** @param string[]|null $cursor @param int[] $lengths */
-    private function send(int $index, bool $last, int $count, int $width, ?array $cursor, int $offset, array $lengths, string $data): void
+    /** Sends one large value in parts; false when time ran out. */
+    private function value(int $column, int $size, int $code, string $where): bool
     {
+        $from = 0;
+        if ($this->within !== null && $this->sums === null) {
+            $from = $column < $this->within[0] ? $size : ($column === (int) $this->within[0] ? min($size, (int) $this->within[1]) : 0);
+        }
+        $name = Database::name((string) base64_decode($this->table['columns'][$column][0]));
+        $head = pack('NNJN', $this->index, $column, $size, $code);
+        if ($from >= $size) {
+            $this->answer->frame('P', $head . pack('J', $from));
+        }
+        while ($from < $size) {
+            $data = $this->db->rows("SELECT SUBSTRING(CONVERT($name USING binary), " . ($from + 1) . ", {$this->budget->frame}) FROM " . $this->name() . $where)[0][0] ?? '';
+            if ($data === '' || $data === null) {
+                throw new Failure('QUERY_FAILED', "a value of $size bytes cannot be read: the database's max_allowed_packet is smaller");
+            }
+            if ($this->sums !== null) {
+                hash_update($this->sums[1], $data);
+            } else {
+                $this->answer->frame('P', $head . pack('J', $from) . $data);
+            }
+            $from += strlen($data);
+            if ($this->sums === null && $from < $size && $this->budget->spent()) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private function name(): string
+    {
+        return Database::name((string) base64_decode($this->table['name']));
+    }
+
+    /** @param array<int, string|null>|null $row @param int[] $places */
+    private function moved(?array $row, array $places, int $count): void
+    {
+        $this->offset += $places ? 0 : $count;
+        if ($places && $row !== null) {
+            $this->cursor = [];
+            foreach ($places as $place) {
+                $this->cursor[] = (string) $row[$place];
+            }
+        }
+    }
+
+    /** @param int[] $lengths */
+    private function send(bool $last, int $count, array $lengths, string $data): void
+    {
+        if ($this->sums !== null) {
+            hash_update($this->sums[0], $lengths ? pack('N*', ...$lengths) : '');
+            hash_update($this->sums[1], $data);
+            $this->summed += $count;
+            return;
+        }
         $packed = '';
-        foreach ($cursor ?? [] as $value) {
+        foreach ($this->cursor ?? [] as $value) {
             $packed .= pack('N', strlen($value)) . $value;
         }
-        $head = pack('NCNNJnN', $index, $last ? 1 : 0, $count, $width, $offset, count($cursor ?? []), strlen($packed));
+        $head = pack('NCNNJnN', $this->index, $last ? 1 : 0, $count, $this->width, $this->offset, count($this->cursor ?? []), strlen($packed));
         $this->answer->frame('R', $head . $packed . ($lengths ? pack('N*', ...$lengths) : '') . $data);
     }
 
     /** @param array{0: string, 1: string} $column name and how to read it */
-    private static function expression(array $column): string
+    private static function expression(array $column, int $large): string
     {
         $name = Database::name((string) base64_decode($column[0]));
         // A FLOAT is printed with six digits; as a DOUBLE it is printed exactly. A BIT is a number only when asked for one.
-        return ['float' => "$name+0e0", 'bit' => "$name+0"][$column[1]] ?? $name;
+        return ['float' => "$name+0e0", 'bit' => "$name+0", 'large' => "IF(LENGTH($name)>$large,NULL,$name)"][$column[1]] ?? $name;
+    }
+
+    /** What says of a row which of its values are too large: NULL, or place:length:CRC-32 of each. @param array<int, array{0: string, 1: string}> $columns */
+    private static function marks(array $columns, int $large): string
+    {
+        $marks = [];
+        foreach ($columns as $place => $column) {
+            if ($column[1] === 'large') {
+                $name = Database::name((string) base64_decode($column[0]));
+                $marks[] = "IF(LENGTH($name)>$large,CONCAT($place,':',LENGTH($name),':',CRC32($name)),NULL)";
+            }
+        }
+        return $marks ? "NULLIF(CONCAT_WS(','," . implode(',', $marks) . "),'')" : '';
     }
 
     /** @param array{0: string, 1: string} $key */
@@ -1021,20 +1223,46 @@ final class Rows
         return Database::name((string) base64_decode($key[0]));
     }
 
+    /** The rows behind the cursor and up to the end of what was asked for. @param array<int, array{0: string, 1: string}> $keys */
+    private function where(array $keys): string
+    {
+        $conditions = [];
+        if ($keys && $this->cursor !== null) {
+            $conditions[] = self::compared($keys, $this->cursor, '>', '');
+        }
+        if ($keys && isset($this->table['until'])) {
+            $conditions[] = self::compared($keys, array_map('base64_decode', $this->table['until']), '<', '=');
+        }
+        return $conditions ? ' WHERE (' . implode(') AND (', $conditions) . ')' : '';
+    }
+
+    /** One row: by its key, or by its place. @param array<int, array{0: string, 1: string}> $keys @param array<int, string|null> $row */
+    private function only(array $keys, array $row): string
+    {
+        if (!$keys) {
+            return " LIMIT {$this->offset}, 1";
+        }
+        $conditions = [];
+        foreach ($keys as $i => $key) {
+            $conditions[] = self::column($key) . ' = ' . self::literal($key[1], (string) $row[(int) $this->table['places'][$i]]);
+        }
+        return ' WHERE ' . implode(' AND ', $conditions) . ' LIMIT 1';
+    }
+
     /**
-     * (a, b) > (x, y) in the form an index range is found for.
+     * (a, b) > (x, y), or <= with `$equal`, in the form an index range is found for.
      *
      * @param array<int, array{0: string, 1: string}> $keys name and kind: int, binary, ascii, or a character set's name
      * @param string[] $values
      */
-    private static function beyond(array $keys, array $values): string
+    private static function compared(array $keys, array $values, string $sign, string $equal): string
     {
         $name = self::column($keys[0]);
         $value = self::literal($keys[0][1], $values[0]);
         if (count($keys) === 1) {
-            return "$name > $value";
+            return "$name $sign$equal $value";
         }
-        return "$name >= $value AND ($name > $value OR (" . self::beyond(array_slice($keys, 1), array_slice($values, 1)) . '))';
+        return "$name $sign= $value AND ($name $sign $value OR (" . self::compared(array_slice($keys, 1), array_slice($values, 1), $sign, $equal) . '))';
     }
 
     private static function literal(string $kind, string $value): string
@@ -1136,6 +1364,10 @@ final class Request
             Schema::answer(new Database($site), $answer, $budget, $asked);
         } elseif ($verb === 'rows') {
             Rows::answer(new Database($site), $answer, $budget, $asked);
+        } elseif ($verb === 'changes') {
+            Changes::answer(new Database($site), $answer);
+        } elseif ($verb === 'programs') {
+            Programs::answer(new Database($site), $answer, $asked);
         } elseif ($verb === 'hash') {
             Hash::answer($site, $answer, $budget, $asked);
         } elseif ($verb === 'restore') {

@@ -10,17 +10,20 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import aiohttp
 from yarl import URL
 
 from wpclone.wordpress.agent import wire
+from wpclone.wordpress.agent.asked import Asked, LargeValues, behind
 from wpclone.wordpress.agent.wire import Entry, Frame, Part, RowsFrame
 from wpclone.wordpress.errors import FencedOff, Reason, SiteError
 from wpclone.wordpress.session import SiteSession, same_host
 
 _FRAME_SECONDS = 90.0
 _ANSWER_SECONDS = 60.0
+_LEAST_SECONDS = 2.0
 #: A page's worth of noise (a BOM, a notice) may come before an answer; more than this is a page, not an answer.
 _MOST_NOISE = 4096
 _FAILURES = 5
@@ -59,32 +62,6 @@ class AgentAddress:
     key: bytes = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A table to read rows of. `columns`: (name, `plain` | `float` | `bit`). `key`: (name, kind) of a unique key's columns,
-    empty for none; `places`: where they are among the columns. `after` resumes behind a key, `offset` behind a number of rows."""
-
-    name: bytes
-    columns: tuple[tuple[bytes, str], ...]
-    key: tuple[tuple[bytes, str], ...]
-    places: tuple[int, ...]
-    average: int = 256
-    after: tuple[bytes, ...] | None = None
-    offset: int = 0
-
-    def json(self) -> dict[str, object]:
-        """The table as the protocol asks for it."""
-        asked: dict[str, object] = {
-            "name": wire.encoded(self.name),
-            "columns": [[wire.encoded(name), how] for name, how in self.columns],
-            "key": [[wire.encoded(name), kind] for name, kind in self.key],
-            "places": list(self.places),
-            "average": self.average,
-            "offset": self.offset,
-        }
-        return asked if self.after is None else {**asked, "after": [wire.encoded(value) for value in self.after]}
-
-
 class _Patience:
     """How long to go on asking: a number of failures in a row, and a longer time for a host that only says it is busy."""
 
@@ -117,8 +94,10 @@ class _Patience:
 class AgentClient:
     """Questions to one agent. Every method raises SiteError; those that stream must be read to the end or closed."""
 
-    def __init__(self, session: SiteSession, address: AgentAddress) -> None:
+    def __init__(self, session: SiteSession, address: AgentAddress, *, seconds: float = 15.0) -> None:
+        """`seconds` is the longest an answer may take; hosts that end longer ones get shorter ones."""
         self.address = address
+        self._seconds = seconds
         self._session = session
         self._url = URL(address.url)
         self._clock_off = 0
@@ -196,8 +175,7 @@ class AgentClient:
 
     async def rows(self, tables: Sequence[Asked]) -> AsyncGenerator[tuple[RowsFrame, int], None]:
         """Rows of the tables in order, with the number of the request they came in: one request is one snapshot."""
-        patience, pending, request = _Patience(self._session), list(tables), 0
-        first = 0
+        patience, pending, request, first, large = _Patience(self._session), list(tables), 0, 0, LargeValues()
         while first < len(pending):
             base = first
             request += 1
@@ -205,25 +183,51 @@ class AgentClient:
                 question: dict[str, object] = {"verb": "rows", "tables": [table.json() for table in pending[first:]]}
                 async with aclosing(self._ask(question)) as frames:
                     async for frame in frames:
-                        if frame.kind != "R":
+                        if frame.kind == "P":
+                            pending[first] = replace(pending[first], within=large.add(wire.piece(frame.payload)))
+                            patience.progress()
+                        if frame.kind not in "RS":
                             continue
-                        found = wire.rows_frame(frame.payload)
+                        found = (
+                            wire.rows_frame(frame.payload, large.values) if frame.kind == "R" else wire.same_frame(frame.payload)
+                        )
                         found = replace(found, index=found.index + base)
+                        large.forget()
                         if not first <= found.index < len(pending):
                             raise wire.Damaged("rows of a table not asked for")
                         first = found.index + 1 if found.last else found.index
                         if not found.last:
-                            pending[first] = replace(
-                                pending[first],
-                                after=found.cursor if pending[first].key and found.cursor else None,
-                                offset=found.offset,
-                            )
+                            pending[first] = behind(pending[first], found)
                         yield found, request
                         patience.progress()
             except SiteError as error:
                 await patience.after(error)
             except wire.Damaged as error:
+                large.forget()
+                pending[first] = replace(pending[first], within=None)
                 await patience.after(SiteError(Reason.SOURCE_DAMAGED_ANSWER, detail=str(error)))
+
+    async def changes(self) -> tuple[int, dict[bytes, int | None]]:
+        """The source database's time and when it last changed each table, None where it does not know; epoch seconds."""
+        said = await self.order({"verb": "changes"})
+        try:
+            tables: Any = said[0]["tables"]
+            return int(str(said[0]["now"])), {wire.decoded(name): None if at is None else int(at) for name, at in tables}
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise SiteError(Reason.SOURCE_DAMAGED_ANSWER) from error
+
+    async def programs(self, names: Sequence[bytes]) -> tuple[list[tuple[bytes, ...]], list[tuple[bytes, ...]]]:
+        """Views: name, definition, or why there is none. Triggers of all tables, in their order: name, table, timing, event,
+        body, SQL mode."""
+        said = await self.order({"verb": "programs", "views": [wire.encoded(name) for name in names]})
+        try:
+            made: Any = said[0]
+            views: list[tuple[bytes, ...]] = [
+                (wire.decoded(name), wire.decoded(text), str(why).encode()) for name, text, why in made["views"]
+            ]
+            return views, [tuple(wire.decoded(part) for part in trigger) for trigger in made["triggers"]]
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise SiteError(Reason.SOURCE_DAMAGED_ANSWER) from error
 
     async def remove(self) -> bool:
         """Have the agent delete itself; False when its file could not be deleted. An agent already gone is
@@ -243,14 +247,29 @@ class AgentClient:
         patience = _Patience(self._session)
         while True:
             try:
-                async with aclosing(self._ask(question, data)) as frames:
-                    return [frame.json() async for frame in frames if frame.kind in "JE"]
+                return await self.order_once(question, data)
             except SiteError as error:
                 await patience.after(error)
 
+    async def order_once(self, question: dict[str, object], data: bytes | None = None) -> list[dict[str, object]]:
+        """As `order`, without a second try."""
+        async with aclosing(self._ask(question, data)) as frames:
+            return [frame.json() async for frame in frames if frame.kind in "JE"]
+
     async def _ask(self, question: dict[str, object], data: bytes | None = None) -> AsyncGenerator[Frame, None]:
-        """One request and its proved frames; the last is E. Follows one redirect within the host, adopts the site's clock
-        once."""
+        """One request and its proved frames; the last is E. After an answer that broke off the next is asked to be shorter."""
+        try:
+            async with aclosing(self._asked(question, data)) as frames:
+                async for frame in frames:
+                    yield frame
+        except SiteError as error:
+            if error.reason in (Reason.SOURCE_DAMAGED_ANSWER, Reason.SOURCE_BROKEN, Reason.SOURCE_UNREACHABLE):
+                self._seconds = max(min(_LEAST_SECONDS, self._seconds), self._seconds / 2)
+            raise
+
+    async def _asked(self, question: dict[str, object], data: bytes | None = None) -> AsyncGenerator[Frame, None]:
+        """The request and its frames. Follows one redirect within the host, adopts the site's clock once."""
+        question = {**question, "seconds": self._seconds}
         for attempt in range(3):
             nonce = self._session.chance.getrandbits(128).to_bytes(16, "big").hex()
             now = int(self._session.clock()) + self._clock_off

@@ -10,8 +10,8 @@ Answer: `MAGIC`, then frames: type (1 byte), length (4, big endian), payload, co
 HMAC-SHA256(key, nonce + number of the frame (4) + type + SHA-256(payload)): an answer cannot be forged, replayed, reordered
 or cut unnoticed, because the last frame is `E` (end) or `X` (failure).
 
-Frames: `J` a JSON object, `I` index records, `F` file parts, `R` rows, `E` the end (JSON), `X` a failure (JSON reason and
-message).
+Frames: `J` a JSON object, `I` index records, `F` file parts, `R` rows, `P` a part of a value too large for a frame of rows, `S` a
+range of rows that is still what is known of it, `E` the end (JSON), `X` a failure (JSON reason and message).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import hashlib
 import hmac
 import json
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -33,7 +34,9 @@ MOST_FRAME_BYTES = 1 << 30
 _INDEX = struct.Struct(">cHQQII")
 _PART = struct.Struct(">IBBQQQI")
 _ROWS = struct.Struct(">IBIIQHI")
+_PIECE = struct.Struct(">IIQIQ")
 _NOTHING = 0xFFFFFFFF
+_IN_PARTS = 0xFFFFFFFE
 
 
 class Damaged(ValueError):
@@ -60,9 +63,7 @@ class Frame:
         return value
 
 
-def request_body(
-    body: Mapping[str, object], *, key: bytes, name: str, time: int, nonce: str, data: bytes | None = None
-) -> bytes:
+def request_body(body: Mapping[str, object], *, key: bytes, name: str, time: int, nonce: str, data: bytes | None = None) -> bytes:
     """The signed request that asks `body` of the agent whose file is called `name`; `data` travels beside it."""
     if data is not None:
         body = {**body, "digest": hashlib.sha256(data).hexdigest()}
@@ -159,7 +160,8 @@ def parts(payload: bytes) -> Iterator[Part]:
 class RowsFrame:
     """Rows of the table asked for as number `index`: values row by row, None for NULL, and the cursor to go on after them.
 
-    `raw` is the whole frame, to search in all values at once; `size` counts the values' bytes.
+    `raw` holds all values, to search in them at once; `size` counts their bytes. `sums` are the CRC-32 of the values' lengths, as
+    the protocol writes them, and of the values. `same`: the range is what was known of it, and no row is sent.
     """
 
     index: int
@@ -171,10 +173,42 @@ class RowsFrame:
     values: list[bytes | None]
     size: int
     raw: bytes
+    sums: tuple[int, int]
+    same: bool = False
 
 
-def rows_frame(payload: bytes) -> RowsFrame:
-    """An R frame; raises Damaged."""
+@dataclass(frozen=True)
+class Piece:
+    """A part of a large value, of the next row of the table asked for as number `index`, in its column number `column`.
+
+    `total` is the value's length, `code` its CRC-32."""
+
+    index: int
+    column: int
+    total: int
+    code: int
+    offset: int
+    data: memoryview
+
+
+def piece(payload: bytes) -> Piece:
+    """A P frame; raises Damaged."""
+    try:
+        index, column, total, code, offset = _PIECE.unpack_from(payload, 0)
+    except struct.error:
+        raise Damaged("a part of a value is cut") from None
+    return Piece(index, column, total, code, offset, memoryview(payload)[_PIECE.size :])
+
+
+def same_frame(payload: bytes) -> RowsFrame:
+    """An S frame; raises Damaged."""
+    if len(payload) != 4:
+        raise Damaged("a frame is cut")
+    return RowsFrame(struct.unpack(">I", payload)[0], True, 0, 0, 0, (), [], 0, b"", (0, 0), same=True)
+
+
+def rows_frame(payload: bytes, large: Mapping[int, bytes]) -> RowsFrame:
+    """An R frame; `large` are the values, by column, that came in parts before it. Raises Damaged."""
     try:
         index, last, count, width, offset, cursors, cursor_bytes = _ROWS.unpack_from(payload, 0)
         at = _ROWS.size
@@ -189,7 +223,15 @@ def rows_frame(payload: bytes) -> RowsFrame:
         lengths = struct.unpack_from(f">{count * width}I", payload, at)
     except struct.error:
         raise Damaged("a row frame is cut") from None
-    at += 4 * len(lengths)
+    if _IN_PARTS in lengths:
+        if count != 1 or any(length == _IN_PARTS and column not in large for column, length in enumerate(lengths)):
+            raise Damaged("a large value did not come before its row")
+        payload, lengths = _filled(payload[at + 4 * width :], lengths, large)
+        at = 0
+    values_at = at + 4 * len(lengths)
+    view = memoryview(payload)
+    sums = zlib.crc32(view[at:values_at]), zlib.crc32(view[values_at:])
+    at = values_at
     size = len(payload) - at
     values: list[bytes | None] = []
     add = values.append
@@ -201,4 +243,19 @@ def rows_frame(payload: bytes) -> RowsFrame:
             at += length
     if at != len(payload):
         raise Damaged("a row frame is cut")
-    return RowsFrame(index, bool(last), count, width, offset, tuple(cursor), values, size, payload)
+    return RowsFrame(index, bool(last), count, width, offset, tuple(cursor), values, size, payload, sums)
+
+
+def _filled(data: bytes, lengths: tuple[int, ...], large: Mapping[int, bytes]) -> tuple[bytes, tuple[int, ...]]:
+    """Lengths and values of one row with its large values in their places."""
+    found, values, at = list(lengths), [], 0
+    for column, length in enumerate(lengths):
+        if length == _IN_PARTS:
+            values.append(large[column])
+            found[column] = len(large[column])
+        elif length != _NOTHING:
+            values.append(data[at : at + length])
+            at += length
+    if at != len(data):
+        raise Damaged("a row frame is cut")
+    return struct.pack(f">{len(found)}I", *found) + b"".join(values), tuple(found)

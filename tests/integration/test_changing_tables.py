@@ -1,0 +1,105 @@
+"""Tables that change while they are copied: what the copy has in the end, and what it says about it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.integration.test_copy_tables import Target, _assert_equal, _Upper, target
+from tests.support.source_site import SourceSite, agent_of
+from wpclone.wordpress.agent.client import AgentClient
+from wpclone.wordpress.inspect import inspect
+from wpclone.wordpress.tables import TablesCopied, copy_tables
+
+__all__ = ["target"]
+
+_FILL = """INSERT INTO wp_many (k, a, t) SELECT CONCAT('k', LPAD(seq, 7, '0')), seq, REPEAT(CONCAT('row ', seq, ' '), 200)
+ FROM seq_1_to_12000"""
+
+
+@pytest.fixture
+def many(source_site: SourceSite) -> Iterator[SourceSite]:
+    """The source with a table of several ranges."""
+    source_site.sql("CREATE TABLE wp_many (k varchar(20) NOT NULL, a int NOT NULL, t text, PRIMARY KEY (k, a), KEY a (a))")
+    source_site.sql("CREATE TABLE wp_loose (v varchar(20))")
+    source_site.sql(_FILL)
+    source_site.sql("INSERT INTO wp_loose SELECT seq FROM seq_1_to_500")
+    source_site.sql("ANALYZE TABLE wp_many")
+    try:
+        yield source_site
+    finally:
+        source_site.sql("DROP TABLE wp_many, wp_loose")
+
+
+class _Restless(AgentClient):
+    """A source that changes before it is asked for its changes, so that each look at it finds some."""
+
+    def before(self, change: Callable[[], object]) -> None:
+        self._change = change
+
+    async def changes(self) -> tuple[int, dict[bytes, int | None]]:
+        self._change()
+        return await super().changes()
+
+
+async def _copy(agent: AgentClient, target: Target, when: Callable[[int], None] = lambda rows: None) -> TablesCopied:
+    return await copy_tables(
+        agent, await inspect(agent), target.database, rewriter=_Upper(), fence=1,
+        progress=lambda counts: when(counts.rows_done),
+    )  # fmt: skip
+
+
+def _once(change: Callable[[], object]) -> Callable[[int], None]:
+    """Call it when the copy is in the middle of the large table."""
+    done: list[int] = []
+
+    def when(rows: int) -> None:
+        if rows > 6_000 and not done:
+            done.append(rows)
+            change()
+
+    return when
+
+
+async def test_ranges_that_changed_are_read_again_and_the_rest_is_not(many: SourceSite, target: Target) -> None:
+    def change() -> None:
+        many.sql("UPDATE wp_many SET t = 'changed' WHERE a = 7")
+        many.sql("DELETE FROM wp_many WHERE a BETWEEN 100 AND 130")
+        many.sql("INSERT INTO wp_many VALUES ('k0000100x', 5, 'between'), ('z', 1, 'behind')")
+        many.sql("INSERT INTO wp_loose VALUES ('new')")
+
+    async with agent_of(many) as agent:
+        hurried = AgentClient(agent._session, agent.address, seconds=0.001)
+        copied = await _copy(hurried, target, _once(change))
+    assert copied.read_again == ("wp_loose", "wp_many")
+    assert (copied.consistency, copied.fuzzy) == ("SNAPSHOT", ())
+    _assert_equal(many, target, ["wp_many", "wp_loose"])
+    rows = {table.name: table.rows for table in copied.tables}
+    assert (rows["wp_many"], rows["wp_loose"]) == (12_000 - 31 + 2, 501)
+
+
+async def test_the_checksum_of_a_table_read_again_is_that_of_a_fresh_copy(many: SourceSite, target: Target) -> None:
+    async with agent_of(many) as agent:
+        hurried = AgentClient(agent._session, agent.address, seconds=0.001)
+        again = await _copy(hurried, target, _once(lambda: many.sql("UPDATE wp_many SET t = 'changed' WHERE a = 7")))
+        for (table,) in target.sql("SHOW TABLES"):
+            target.sql(f"DROP TABLE `{table}`")
+        fresh = await _copy(agent, target)
+    assert again.read_again == ("wp_many",)
+    assert again.tables == fresh.tables
+    assert (fresh.consistency, fresh.read_again) == ("SNAPSHOT", ())
+
+
+async def test_a_table_that_never_rests_is_named(many: SourceSite, target: Target) -> None:
+    async with agent_of(many) as agent:
+        restless = _Restless(agent._session, agent.address, seconds=0.001)
+        restless.before(lambda: many.sql("UPDATE wp_many SET t = CONCAT(t, '!') WHERE a IN (7, 11000)"))
+        copied = await _copy(restless, target)
+    assert (copied.consistency, copied.fuzzy) == ("FUZZY", ("wp_many",))
+    assert {table.name: table.rows for table in copied.tables}["wp_many"] == 12_000
+
+
+async def test_a_site_in_several_requests_that_nobody_changed_is_of_one_moment(many: SourceSite, target: Target) -> None:
+    async with agent_of(many) as agent:
+        copied = await _copy(AgentClient(agent._session, agent.address, seconds=0.001), target)
+    assert (copied.consistency, copied.fuzzy, copied.read_again) == ("SNAPSHOT", (), ())
+    _assert_equal(many, target, ["wp_many", "wp_loose"])

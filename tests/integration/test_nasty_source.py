@@ -1,0 +1,82 @@
+"""A clone of the nasty source against it: tables by checksum, files by hash, and what the copies themselves say they left out."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_copy_tables import Target, target
+from tests.support.nasty_source import BIG_BYTES, OTHERS, PREFIX
+from tests.support.places import open_directory
+from tests.support.source_site import SourceSite, agent_of
+from workers.steps.copy_tables import mapping
+from wpclone.standalone.demo.checks import Findings
+from wpclone.standalone.demo.mapping import Site
+from wpclone.standalone.demo.tables import Database, check_tables, rows_of
+from wpclone.wordpress.inspect import inspect
+from wpclone.wordpress.rewrite import Rewriter
+from wpclone.wordpress.tables import copy_tables
+
+__all__ = ["target"]
+CLONE = "http://clone-000000000000.localhost:8080"
+DOCROOT = "/srv/clones/clone-000000000000/docroot"
+
+
+@dataclass(frozen=True)
+class Placed(Site):
+    """A site with its content's directory, and its path as a part of its address."""
+
+    content: str
+
+    def without_address(self, content: bytes) -> bytes:
+        path = self.url.removeprefix(f"http://{self.host}").encode()
+        for spelling in self.spellings():
+            for slash in (b"/", b"\\/", b"%2F"):
+                content = content.replace(spelling + path.replace(b"/", slash), spelling) if path else content
+        content = content.replace(self.content.encode(), b"{content}")
+        return super().without_address(content)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with open_directory("nasty") as directory:
+        yield directory
+
+
+def _site(source: SourceSite) -> Placed:
+    return Placed(source.url, str(source.docroot), str(source.place / "content"))
+
+
+def _only_own(rows: dict[str, Counter[bytes]]) -> dict[str, Counter[bytes]]:
+    return {name: counted for name, counted in rows.items() if name not in OTHERS}
+
+
+async def test_every_table_arrives_whole_and_what_does_not_is_listed(nasty_source: SourceSite, target: Target) -> None:
+    async with agent_of(nasty_source) as agent:
+        report = await inspect(agent)
+        copied = await copy_tables(
+            agent, report, target.database, rewriter=Rewriter(mapping(report, CLONE, DOCROOT)), fence=1,
+            progress=lambda counts: None,
+        )  # fmt: skip
+    said: list[str] = []
+    findings = Findings(said.append)
+    clone = Placed(CLONE, DOCROOT, f"{DOCROOT}/wp-content")
+    there = await asyncio.to_thread(_rows, nasty_source, nasty_source.site.database, _site(nasty_source))
+    here = await asyncio.to_thread(_rows, nasty_source, target.database.database, clone)
+    del here["wpclone_control"]
+    check_tables(findings, _only_own(there), here, "copy")
+    assert findings.ok, "\n".join(said)
+    assert {item.name for item in report.left_out} == set(OTHERS)
+    assert {(item.name, item.reason) for item in copied.reported} == {
+        (f"{PREFIX}zforeign", "a view; it could not be made (error 1146)"),
+        (f"{PREFIX}parts", "partitions were dropped"),
+        (f"{PREFIX}isam", "engine MyISAM was kept: InnoDB cannot have this table"),
+    }
+    assert int(str(target.sql(f"SELECT LENGTH(t) FROM {PREFIX}big WHERE id = 2")[0][0])) > BIG_BYTES
+
+
+def _rows(source: SourceSite, name: str, site: Site) -> dict[str, Counter[bytes]]:
+    return rows_of(Database(source.mariadb.place.port, source.mariadb.password, name, site))
