@@ -11,6 +11,7 @@ _FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{6,58}[a-z0-9]")
 _KEY_BYTES = 16
 # The last line of agent.php. What writes at a target comes before it, so that one file is shipped.
 _START = b"Request::serve();\n"
+_WRITING = ("restore.php", "exchange.php")
 # Zip cannot hold a date before this, and a fixed one makes the same agent the same bytes.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -20,9 +21,8 @@ def agent_source(*, key: bytes, expires_at: int) -> bytes:
     if len(key) < _KEY_BYTES:
         raise ValueError("an agent's key has at least 16 bytes")
     source = files(__package__).joinpath("agent.php").read_bytes()
-    writing = files(__package__).joinpath("restore.php").read_bytes().partition(b"namespace WpcloneAgent;\n")[2]
     head, start, _ = source.rpartition(_START)
-    source = head + writing.lstrip() + b"\n" + start
+    source = head + b"".join(_body(name) for name in _WRITING) + start
     return source.replace(b"@@WPCLONE_KEY@@", key.hex().encode()).replace(b"@@WPCLONE_EXPIRES@@", b"%d" % expires_at)
 
 
@@ -40,3 +40,8 @@ def agent_zip(*, key: bytes, folder: str, expires_at: int) -> bytes:
         entry.compress_type = zipfile.ZIP_DEFLATED
         archive.writestr(entry, agent_source(key=key, expires_at=expires_at))
     return packed.getvalue()
+
+
+def _body(name: str) -> bytes:
+    """A PHP source without its head."""
+    return files(__package__).joinpath(name).read_bytes().partition(b"namespace WpcloneAgent;\n")[2].lstrip() + b"\n"
