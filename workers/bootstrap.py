@@ -7,7 +7,8 @@ import os
 import random
 import socket
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 
@@ -20,36 +21,41 @@ from workers.maintenance.schedule import schedule
 from workers.opening import opened
 from workers.pages import Pages
 from workers.plans import Plans
+from workers.runtimes import Runtime
+from workers.runtimes.cluster_api import ConfigurationWrong, connect
+from workers.runtimes.kubernetes import KubernetesParts, KubernetesRuntime
 from workers.runtimes.local import LocalRuntime
+from workers.runtimes.manifests import CloneShape
+from workers.runtimes.reflector import Bell, ReflectorParts
 from workers.sources import Sources
 from workers.steps.guard import GuardRoom
 from workers.steps.preflight import Room, free_bytes
 from wpclone.core.bus.jetstream import JetStreamBus
-from wpclone.core.clock import SystemClock
+from wpclone.core.clock import Clock, SystemClock
 from wpclone.core.ids import worker_name
 from wpclone.core.metrics import Metrics, serve
 from wpclone.core.secrets import KeyRing
-from wpclone.core.settings import SettingsWrong, WorkerSettings
+from wpclone.core.settings import KubernetesSettings, SettingsWrong, WorkerSettings, read
 from wpclone.core.store.mysql import MysqlStore
 from wpclone.core.store.renewal import RenewalLine
+from wpclone.core.supervise import Loop
 from wpclone.wordpress.address import AddressPolicy
 
 
 async def work(settings: WorkerSettings, stop: asyncio.Event, *, failpoint: str = "") -> None:
     """Work until `stop`, then drain. Raises StoreUnavailable, StoreMisconfigured, SettingsWrong, OSError when it cannot begin."""
-    if settings.runtime != "local" or settings.keeper_socket is None:
-        raise SettingsWrong("WPCLONE_RUNTIME: this version runs clones on the local runtime only")
     clock, metrics, random_source = SystemClock(), Metrics(CollectorRegistry()), random.SystemRandom()
     keys = KeyRing.from_file(settings.key_ring_file)
     name = settings.worker_name or worker_name(socket.gethostname(), os.getpid(), os.urandom)
     database_url = settings.database_url.get_secret_value()
     databases = CloneDatabases(
-        DatabaseServer.of(settings.clones_database_url.get_secret_value()), user_host="127.0.0.1", randomness=os.urandom
-    )
-    runtime = LocalRuntime(settings.keeper_socket)
+        DatabaseServer.of(settings.clones_database_url.get_secret_value()), user_host=settings.clones_user_host,
+        randomness=os.urandom,
+    )  # fmt: skip
     policy = AddressPolicy(settings.allow_private_sources, frozenset(settings.allow_source_hosts))
     settings.work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
+        runtime, reflecting = await stack.enter_async_context(_runtime(settings, keys, clock, metrics))
         store = await opened(
             lambda: MysqlStore.open(
                 database_url, pool_size=settings.database_pool, timeout=settings.database_timeout,
@@ -69,6 +75,61 @@ async def work(settings: WorkerSettings, stop: asyncio.Event, *, failpoint: str 
             name, settings.worker_slots, store, bus, RenewalLine(database_url), plans, keys, clock, random_source.random, metrics,
             Failpoints(failpoint), lambda: time.clock_gettime(time.CLOCK_BOOTTIME), os._exit,
         )  # fmt: skip
-        loops = schedule(store, runtime, databases, metrics, os.urandom)
+        loops = [*schedule(store, runtime, databases, metrics, os.urandom), *reflecting]
         stack.callback(serve(metrics.registry, settings.metrics_address))
         await assemble(parts, loops).run(stop, grace=settings.drain_seconds)
+
+
+@asynccontextmanager
+async def _runtime(
+    settings: WorkerSettings, keys: KeyRing, clock: Clock, metrics: Metrics
+) -> AsyncIterator[tuple[Runtime, list[Loop]]]:
+    """Where clones live, and the loops it needs. Raises SettingsWrong."""
+    if settings.runtime == "local":
+        if settings.keeper_socket is None:
+            raise SettingsWrong("WPCLONE_KEEPER_SOCKET is needed by WPCLONE_RUNTIME=local")
+        yield LocalRuntime(settings.keeper_socket), []
+        return
+    wanted = read(KubernetesSettings)
+    async with AsyncExitStack() as stack:
+        try:
+            api = await stack.enter_async_context(connect(wanted.kubeconfig))
+        except ConfigurationWrong as error:
+            raise SettingsWrong(f"WPCLONE_KUBERNETES_KUBECONFIG: no usable cluster: {error}") from error
+        shape = _shape(wanted, DatabaseServer.of(settings.clones_database_url.get_secret_value()))
+        runtime = KubernetesRuntime(
+            KubernetesParts(
+                shape, ReflectorParts(api, wanted.namespace, Bell(), clock, random.SystemRandom().random, metrics),
+                settings.work_dir / "staging",
+                "rejected" if wanted.enforces_network_policy else "filtered in WordPress only",
+                keys.receiver_key, os.urandom, wanted.pod_seconds,
+            )
+        )  # fmt: skip
+        lacking = await runtime.lacking()
+        if lacking:
+            raise SettingsWrong(f"WPCLONE_KUBERNETES_NAMESPACE={wanted.namespace}: {lacking}")
+        yield runtime, runtime.loops()
+
+
+def _shape(wanted: KubernetesSettings, database: DatabaseServer) -> CloneShape:
+    return CloneShape(
+        namespace=wanted.namespace,
+        image=wanted.image,
+        host_suffix=wanted.host_suffix,
+        scheme=wanted.scheme,
+        public_port=wanted.public_port,
+        route=wanted.route,
+        gateway=wanted.gateway,
+        ingress_class=wanted.ingress_class,
+        worker_namespace=wanted.worker_namespace,
+        database_host=wanted.database_host or database.host,
+        database_port=database.port,
+        database_cidr=wanted.database_cidr,
+        storage=wanted.storage,
+        storage_class=wanted.storage_class,
+        cpu_request=wanted.cpu_request,
+        cpu=wanted.cpu,
+        memory_request=wanted.memory_request,
+        memory=wanted.memory,
+        setup_seconds=wanted.setup_seconds,
+    )

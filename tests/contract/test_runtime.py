@@ -1,4 +1,5 @@
-"""What every runtime promises, judged on the memory double and on the local one with a real keeper."""
+"""What every runtime promises, judged on the memory double, on the local one with a real keeper, and on the Kubernetes one with
+a fake API server and real receivers."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from typing import cast
 import pytest
 
 from tests.support.hosting import KEY, SALT, new_clone_id, running_keeper
+from tests.support.kubernetes_bench import kubernetes_bench
 from tests.support.places import open_directory
 from tests.support.servers import SERVICE, Mariadb
 from workers.runtimes import Content, Place, Runtime
@@ -18,11 +20,15 @@ from wpclone.wordpress.guard import GuardSettings, guard_config, guard_files
 ENDS = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=["memory", "local", "kubernetes"])
 async def runtime(request: pytest.FixtureRequest) -> AsyncIterator[Runtime]:
     if request.param == "memory":
         with open_directory("runtime") as directory:
             yield MemoryRuntime(directory)
+        return
+    if request.param == "kubernetes":
+        async with kubernetes_bench() as bench:
+            yield bench.runtime
         return
     mariadb = cast(Mariadb, request.getfixturevalue("mariadb_server"))
     with running_keeper(mariadb.place.port) as keeper:

@@ -120,3 +120,10 @@ def test_a_password_needs_no_quoting(seed: bytes) -> None:
     assert len(word) == 24
     assert word.isascii()
     assert word.isalnum()
+
+
+def test_a_receivers_key_is_the_same_after_a_rotation_and_another_for_each_clone() -> None:
+    before = KeyRing("k1", {"k1": bytes(32)}, b"h" * 32, Counter())
+    after = KeyRing("k2", {"k1": bytes(32), "k2": b"n" * 32}, b"h" * 32, Counter())
+    assert before.receiver_key("clone-1") == after.receiver_key("clone-1") != after.receiver_key("clone-2")
+    assert before.receiver_key("x") != before.token_hash("x")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from wpclone.core.settings import ServerSettings, SettingsWrong, StoreSettings, WorkerSettings, read
+from wpclone.core.settings import KubernetesSettings, ServerSettings, SettingsWrong, StoreSettings, WorkerSettings, read
 
 GOOD = {
     "WPCLONE_DATABASE_URL": "mysql+aiomysql://u:hunter2@127.0.0.1:3306/wpclone",
@@ -71,3 +71,12 @@ def test_a_local_worker_needs_a_keeper_and_hosts_are_split_at_commas(good: pytes
     good.setenv("WPCLONE_RUNTIME", "kubernetes")
     good.delenv("WPCLONE_KEEPER_SOCKET")
     assert read(WorkerSettings).runtime == "kubernetes"
+
+
+def test_the_kubernetes_runtime_names_what_it_lacks_by_its_whole_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WPCLONE_KUBERNETES_IMAGE", "registry.example/clone:1")
+    monkeypatch.setenv("WPCLONE_KUBERNETES_DATABASE_CIDR", "somewhere")
+    with pytest.raises(SettingsWrong) as raised:
+        read(KubernetesSettings)
+    told = {line.partition(":")[0] for line in str(raised.value).splitlines()}
+    assert told == {"WPCLONE_KUBERNETES_HOST_SUFFIX", "WPCLONE_KUBERNETES_DATABASE_CIDR"}

@@ -1,4 +1,4 @@
-"""Where clones live: one protocol, `local` and `memory` implementations here, judged by one contract suite.
+"""Where clones live: one protocol; `local`, `kubernetes` and `memory` implement it, judged by one contract suite.
 
 A runtime makes places and serves them; it copies nothing, knows no jobs and writes no store. Every call is repeatable and may
 be killed at any point. All raise RetryLater when waiting may help and Fatal when it won't.
@@ -6,7 +6,7 @@ be killed at any point. All raise RetryLater when waiting may help and Fatal whe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +46,14 @@ class Content:
     guard: Mapping[str, bytes]
 
 
+Tell = Callable[[str], None]
+"""Takes a sentence for people about what is being waited for. Cheap, from the event loop's thread."""
+
+
+def quietly(sentence: str) -> None:
+    """Tell nobody."""
+
+
 class Runtime(Protocol):
     """Places for clones."""
 
@@ -56,8 +64,8 @@ class Runtime(Protocol):
     async def create(self, clone_id: str) -> Place:
         """Make the place, or find it. Nothing is served yet and nothing reachable."""
 
-    async def ready(self, clone_id: str) -> Place:
-        """The place once it takes content; RetryLater while it does not."""
+    async def ready(self, clone_id: str, tell: Tell = quietly) -> Place:
+        """The place once it takes content; RetryLater while it does not. `tell` hears meanwhile what it waits for."""
 
     async def expose(self, clone_id: str, content: Content) -> Place:
         """Hand over the copied files, put wp-config and guard in place, serve, and return when it answers at its URL.

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from workers.runtimes import Content, Place
+from workers.runtimes import Content, Place, Tell, quietly
 from wpclone.core.jobs.errors import Fatal, RetryLater
 from wpclone.core.jobs.view import from_rfc3339, rfc3339
 
@@ -39,7 +39,7 @@ class LocalRuntime:
         """See Runtime.create."""
         return _place(await self._ask("create", clone_id=clone_id))
 
-    async def ready(self, clone_id: str) -> Place:
+    async def ready(self, clone_id: str, tell: Tell = quietly) -> Place:
         """See Runtime.ready; a local place takes content at once."""
         return _place(await self._ask("describe", clone_id=clone_id))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from workers.runtimes import Content, Place
+from workers.runtimes import Content, Place, Tell, quietly
 from wpclone.core.jobs.errors import Fatal
 
 
@@ -33,7 +33,7 @@ class MemoryRuntime:
             )  # fmt: skip
         return self._places[clone_id]
 
-    async def ready(self, clone_id: str) -> Place:
+    async def ready(self, clone_id: str, tell: Tell = quietly) -> Place:
         """See Runtime.ready."""
         return self._known(clone_id)
 

@@ -17,7 +17,7 @@ class CreateSite:
     async def do(self, context: StepContext) -> Done:
         """Facts: url, docroot, egress."""
         await self._runtime.create(context.clone_id)
-        place = await self._runtime.ready(context.clone_id)
+        place = await self._runtime.ready(context.clone_id, lambda sentence: context.report(0.5, sentence))
         return Done(place.to_json())
 
     async def undo(self, context: StepContext) -> None:

@@ -44,6 +44,15 @@ class Metrics:
             buckets=_DELAY_SECONDS,
         )  # fmt: skip
         self.bus_connected = Gauge("clone_bus_connected", "1 while NATS is reachable.", registry=registry)
+        self.cluster_relists = Counter(
+            "clone_cluster_relists_total", "Lists of a kind of Kubernetes object, and why.", ["kind", "reason"], registry=registry
+        )
+        self.cluster_errors = Counter(
+            "clone_cluster_errors_total", "Watches that failed, by HTTP status.", ["kind", "code"], registry=registry
+        )
+        self.cluster_last_heard = Gauge(
+            "clone_cluster_last_heard_timestamp_seconds", "When a watch last said anything.", ["kind"], registry=registry
+        )
         self.watchers = Gauge("clone_watchers", "Open WatchJob streams.", registry=registry)
         self.grpc_calls = Counter(
             "clone_grpc_calls_total", "Calls answered, by method and code.", ["method", "code"], registry=registry

@@ -123,6 +123,10 @@ class KeyRing:
         """32 bytes under which a bearer token is kept."""
         return self._keyed(b"token", token.encode())
 
+    def receiver_key(self, clone_id: str) -> bytes:
+        """32 bytes with which workers sign what they send to a clone's pod: the same for every worker, whatever was rotated."""
+        return self._keyed(b"receiver", clone_id.encode())
+
     def _keyed(self, purpose: bytes, data: bytes) -> bytes:
         return hmac.digest(self._hash_key, purpose + b"\x00" + data, hashlib.sha256)
 

@@ -90,6 +90,7 @@ class WorkerSettings(StoreSettings, BusSettings, SecretSettings):
     runtime: Runtime = Field("local", description="where clones live")
     keeper_socket: Path | None = Field(None, description="the unix socket of the keeper; needed by the local runtime")
     clones_database_url: SecretStr = Field(description="mysql://admin:password@host:port/, may create databases and users")
+    clones_user_host: str = Field("127.0.0.1", description="where clones connect from, as MySQL accounts name it; % for pods")
     worker_slots: int = Field(8, ge=1, le=500, description="jobs this worker runs at once")
     worker_name: str = Field("", description="who claims belong to; made from host and pid when empty")
     metrics_address: Address = Field("127.0.0.1:9465", description="where Prometheus scrapes")
@@ -115,6 +116,34 @@ class WorkerSettings(StoreSettings, BusSettings, SecretSettings):
         return self
 
 
+class KubernetesSettings(BaseSettings):
+    """The kubernetes runtime of a worker; read only when WPCLONE_RUNTIME is `kubernetes`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX + "KUBERNETES_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    kubeconfig: Path | None = Field(None, description="a kubeconfig file; without it, the cluster the worker runs in")
+    namespace: str = Field("clones", description="the namespace of all clones, and of nothing else")
+    worker_namespace: str = Field("wpclone", description="the namespace whose pods may hand files to clones")
+    image: str = Field(min_length=1, description="the clone image, best by digest")
+    host_suffix: str = Field(min_length=1, description="clones answer at <clone id>.<host suffix>")
+    scheme: Literal["http", "https"] = Field("https", description="of the clones' addresses")
+    public_port: int = Field(0, ge=0, le=65535, description="in the clones' addresses; 0 for the scheme's own")
+    route: Literal["gateway", "ingress"] = Field("gateway", description="HTTPRoute objects, or Ingress objects")
+    gateway: str = Field("gateway/clones", pattern=r"^[a-z0-9-]+/[a-z0-9-]+$", description="namespace/name of the shared Gateway")
+    ingress_class: str = Field("", description="for Ingress objects")
+    database_host: str = Field("", description="the clones' MySQL as pods reach it; from WPCLONE_CLONES_DATABASE_URL when empty")
+    database_cidr: str = Field(pattern=r"^[0-9a-fA-F.:]+/\d{1,3}$", description="the only network clones may reach")
+    storage: str = Field("10Gi", description="the size of a clone's volume")
+    storage_class: str = Field("", description="of its volume; empty for the cluster's default")
+    cpu_request: str = Field("100m", description="what the scheduler reserves for WordPress")
+    cpu: str = Field("1", description="WordPress's limit")
+    memory_request: str = Field("256Mi", description="what the scheduler reserves for WordPress")
+    memory: str = Field("768Mi", description="WordPress's limit")
+    setup_seconds: int = Field(43200, ge=600, description="the Job's deadline until the clone is ready")
+    pod_seconds: float = Field(240.0, gt=0, le=280, description="how long one attempt waits for a pod")
+    enforces_network_policy: bool = Field(False, description="whether the cluster's network plugin enforces NetworkPolicies")
+
+
 S = TypeVar("S", bound=BaseSettings)
 
 
@@ -123,9 +152,11 @@ def read(kind: type[S]) -> S:
     try:
         return kind()
     except ValidationError as e:
-        raise SettingsWrong("\n".join(_line(error["loc"], error["msg"]) for error in e.errors(include_input=False))) from None
+        raise SettingsWrong(
+            "\n".join(_line(kind, error["loc"], error["msg"]) for error in e.errors(include_input=False))
+        ) from None
 
 
-def _line(place: tuple[int | str, ...], message: str) -> str:
-    name = PREFIX + str(place[0]).upper() if place else "settings"
+def _line(kind: type[BaseSettings], place: tuple[int | str, ...], message: str) -> str:
+    name = str(kind.model_config.get("env_prefix")) + str(place[0]).upper() if place else "settings"
     return f"{name}: {message}"
