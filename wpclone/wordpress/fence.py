@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wpclone.wordpress.errors import FencedOff
@@ -17,6 +17,7 @@ class Fence:
 
     path: Path
     number: int
+    _seen: list[tuple[int, int, int]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def claim(self) -> None:
         """Put the number there; raises FencedOff when a larger one is there already."""
@@ -29,10 +30,15 @@ class Fence:
             os.replace(fresh, self.path / "fence")
 
     def check(self) -> None:
-        """Raise FencedOff when a larger number is there."""
+        """Raise FencedOff when a larger number is there. Cheap: its file is read only when it is another than last time."""
         try:
+            there = os.stat(f"{self.path}/fence")
+            seen = (there.st_ino, there.st_mtime_ns, there.st_ctime_ns)
+            if self._seen == [seen]:
+                return
             standing = int((self.path / "fence").read_bytes() or b"0")
         except FileNotFoundError:
             return
+        self._seen[:] = [seen] if standing <= self.number else []
         if standing > self.number:
             raise FencedOff(f"fence {standing} stands in the way of {self.number}")

@@ -1,7 +1,8 @@
 """Writes files below a docroot from parts that a possibly hostile source sends.
 
 Nothing is written through a link: links are made last, when no file is written any more, and only to places inside the tree.
-A file appears whole or not at all: it is written beside the tree's own names and renamed. All calls block and are short.
+A file appears whole or not at all: it is written beside the tree's own names and renamed. All calls block and are short. Making a
+file costs more than filling it, so small files are made by several threads at once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from wpclone.wordpress.file_state import CopiedFile, Indexed
 
 _INCOMING = b".wpclone-incoming-"
 _STATES = {1: "gone", 2: "unreadable"}
+_AT_ONCE = 4
+_Done = list[tuple[int, CopiedFile]]
 
 
 def checked_path(path: bytes) -> bytes:
@@ -56,6 +60,7 @@ class TreeWriter:
         self._incoming = self._root + b"/" + _INCOMING + b"%d" % fence.number
         self._known: set[bytes] = set()
         self._open: _Incoming | None = None
+        self._pool = ThreadPoolExecutor(_AT_ONCE, "wpclone-files")
 
     def begin(self) -> None:
         """Make the place for files being written, and clear away those of attempts before."""
@@ -64,12 +69,15 @@ class TreeWriter:
             if name.startswith(_INCOMING):
                 shutil.rmtree(self._root + b"/" + name, ignore_errors=True)
         os.mkdir(self._incoming, 0o700)
+        for place in range(_AT_ONCE):
+            os.mkdir(self._incoming + b"/%d" % place, 0o700)  # of its own for each thread: a directory takes one name at a time
 
     def end(self) -> None:
         """Remove the place for files being written."""
         if self._open is not None:
             self._open.close()
             self._open = None
+        self._pool.shutdown()
         shutil.rmtree(self._incoming, ignore_errors=True)
 
     def directory(self, path: bytes, mode: int = 0o755) -> bytes:
@@ -89,14 +97,32 @@ class TreeWriter:
         self._known.add(full)
         return full
 
-    def write(self, parts: Sequence[tuple[Indexed, Part]]) -> list[tuple[int, CopiedFile]]:
-        """Write parts in their order; what was finished by them. Raises FencedOff before anything of a newer claim is touched."""
+    def write(self, parts: Sequence[tuple[Indexed, Part]]) -> _Done:
+        """Write parts, each file's in order; what was finished by them. Raises FencedOff before it writes beside a newer claim."""
         self._fence.check()
-        done = []
+        whole = [one for one in parts if _is_whole(one[1])]
+        making = [self._pool.submit(self._whole, whole[place::_AT_ONCE], place) for place in range(min(_AT_ONCE, len(whole)))]
+        done: _Done = []
+        try:
+            for item, part in parts:
+                finished = None if _is_whole(part) else self._part(item, part)
+                if finished is not None:
+                    done.append((item.number, finished))
+        finally:
+            wait(making)  # nothing is written any more once this has returned or raised
+        return done + [one for made in making for one in made.result()]
+
+    def _whole(self, parts: Sequence[tuple[Indexed, Part]], place: int) -> _Done:
+        """Write files that are one part each, by way of the incoming directory numbered `place`."""
+        done: _Done = []
         for item, part in parts:
-            finished = self._part(item, part)
-            if finished is not None:
-                done.append((item.number, finished))
+            with disk_errors(item.local):
+                incoming = _Incoming(self._incoming + b"/%d/%d" % (place, item.number), item.number, part)
+                try:
+                    incoming.add(part)
+                    done.append((item.number, self._finish(item, part, incoming)))
+                finally:
+                    incoming.close()
         return done
 
     def _part(self, item: Indexed, part: Part) -> CopiedFile | None:
@@ -106,24 +132,22 @@ class TreeWriter:
         with disk_errors(item.local):
             if part.offset == 0:
                 self._drop()
-                self._open = _Incoming(self._incoming + b"/%d" % item.number, item.number, part)
+                self._open = _Incoming(self._incoming + b"/large-%d" % item.number, item.number, part)
             if self._open is None or self._open.number != item.number or self._open.size != part.offset:
                 self._drop()
                 return CopiedFile(item.local, 0, "", "changed")
             self._open.add(part)
-            return self._finish(item, part) if part.last else None
+            if not part.last:
+                return None
+            incoming, self._open = self._open, None
+            return self._finish(item, part, incoming)
 
-    def _finish(self, item: Indexed, part: Part) -> CopiedFile | None:
+    def _finish(self, item: Indexed, part: Part, incoming: _Incoming) -> CopiedFile:
         """Give a whole file its name, unless it changed while it was read."""
-        incoming, self._open = self._open, None
-        if incoming is None:
-            return None
-        digest = incoming.close()
+        digest = incoming.close((item.entry.mode & 0o755) | 0o600)
         whole = incoming.size == part.size and incoming.first == (part.size, part.mtime)
         parent, _, name = item.local.rpartition(b"/")
         directory = self.directory(parent)
-        os.chmod(incoming.path, (item.entry.mode & 0o755) | 0o600)
-        os.utime(incoming.path, (part.mtime, part.mtime))
         self._fence.check()
         try:
             os.replace(incoming.path, directory + b"/" + name)
@@ -157,6 +181,10 @@ class TreeWriter:
         return None
 
 
+def _is_whole(part: Part) -> bool:
+    return part.status == 0 and part.offset == 0 and part.last
+
+
 class _Incoming:
     """A file being written."""
 
@@ -174,8 +202,14 @@ class _Incoming:
         while rest:
             rest = rest[os.write(self._file, rest) :]
 
-    def close(self) -> str:
+    def close(self, mode: int | None = None) -> str:
+        """Close the file, with its own mode and time if it is whole; its SHA-256."""
         if not self._closed:
-            os.close(self._file)
             self._closed = True
+            try:
+                if mode is not None:
+                    os.fchmod(self._file, mode)
+                    os.utime(self._file, (self.first[1], self.first[1]))
+            finally:
+                os.close(self._file)
         return self._hash.hexdigest()
