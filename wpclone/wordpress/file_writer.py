@@ -98,7 +98,7 @@ class TreeWriter:
         return full
 
     def write(self, parts: Sequence[tuple[Indexed, Part]]) -> _Done:
-        """Write parts, each file's in order; what was finished by them. Raises FencedOff before it writes beside a newer claim."""
+        """Write parts, each file's in order; what was finished by them. Raises FencedOff before writing beside a newer claim."""
         self._fence.check()
         whole = [one for one in parts if _is_whole(one[1])]
         making = [self._pool.submit(self._whole, whole[place::_AT_ONCE], place) for place in range(min(_AT_ONCE, len(whole)))]
