@@ -92,9 +92,12 @@ class Restoring:
 
 
 @asynccontextmanager
-async def restoring(source: SourceSite, target: SourceSite, *, fence: int = 1) -> AsyncIterator[Restoring]:
-    """A restore from one site to another; what it left at the target is released in the end."""
-    async with agent_of(source) as one, agent_of(target) as other:
+async def restoring(
+    source: SourceSite, target: SourceSite, *, fence: int = 1, through: AgentClient | None = None
+) -> AsyncIterator[Restoring]:
+    """A restore from one site to another; what it left at the target is released in the end. `through`: the target's agent."""
+    async with agent_of(source) as one, agent_of(target) as usual:
+        other = through or usual
         made = Restoring(
             one,
             await inspect(one),

@@ -348,7 +348,7 @@ final class Exchange
     /** A part of the list of files, or of rows too long for one request, at its place. */
     public function note(string $what, int $offset, string $lines): void
     {
-        $this->journal->needs('staging', 'staged');
+        $this->journal->needs('staging', 'staged', 'rolled_back');
         $path = $what === 'list' ? (new Units($this->place))->path() : $this->place->directory . '/spool.php';
         $file = @fopen($path, 'c+b');
         $at = strlen(Journal::GUARD) + $offset;
@@ -362,7 +362,7 @@ final class Exchange
     /** Everything to come is there. @param string[] $names */
     public function seal(array $names, int $units): void
     {
-        $this->journal->needs('staging', 'staged');
+        $this->journal->needs('staging', 'staged', 'rolled_back');
         $list = new Units($this->place);
         $count = 0;
         foreach ($list->from(0) as $unit) {

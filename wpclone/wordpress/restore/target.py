@@ -179,6 +179,8 @@ class RestoreTarget:
 
     async def put(self, table: str, columns: Sequence[bytes], rows: Sequence[Sequence[bytes | None]]) -> None:
         """Insert or replace staged rows with these values."""
+        if table not in self._numbered:
+            await self.number([table])
         head = b"REPLACE INTO " + quoted(self.staged_name(table)) + b" (" + b",".join(map(quoted, columns)) + b") VALUES "
         held: list[bytes] = []
         size = 0
@@ -197,7 +199,8 @@ class RestoreTarget:
         await self.order("maintenance", on=on)
 
     async def seal(self, plan: FilePlan, tables: Sequence[str]) -> None:
-        """Say that everything is staged and verified: these tables and files are to be exchanged."""
+        """Say that everything is staged and verified: these tables and files are to be exchanged. One that was
+        rolled back may be sealed again as it is."""
         units = plan.units()
         lines = b"".join(
             json.dumps([kind, root, encoded(path)], separators=(",", ":")).encode() + b"\n" for kind, root, path in units

@@ -1,0 +1,154 @@
+"""PHP is killed at points of an exchange: the next claim always finds, or makes, one whole site, the old or the new."""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import pytest
+from yarl import URL
+
+from tests.support.dying_agent import DyingAgent, dying_agent_of
+from tests.support.restoring import CONTENT_TABLES, Restoring, content, restoring
+from tests.support.servers import Mariadb
+from tests.support.source_site import SourceSite, running_source_site, site_session
+from wpclone.wordpress.agent.wire import encoded
+from wpclone.wordpress.errors import SiteError
+from wpclone.wordpress.restore.file_plan import FilePlan
+
+_OLD, _NEW = "Production", "A sample of everything"
+
+
+@pytest.fixture(scope="module")
+def target_site(mariadb_server: Mariadb) -> Iterator[SourceSite]:
+    with running_source_site(mariadb_server, host="killed.localhost", title=_OLD, posts=2, upload_bytes=500_000) as target:
+        yield target
+
+
+@dataclass
+class Staged:
+    """A sealed restore to a target whose PHP dies on demand."""
+
+    site: SourceSite
+    restore: Restoring
+    agent: DyingAgent
+    plan: FilePlan
+    old: dict[str, object]
+    fence: int = 1
+
+    async def dying(self, do: str, point: int, **more: object) -> int:
+        """One order whose process dies at a point; how many points it passed."""
+        self.agent.dies_at(point)
+        try:
+            await self.agent.client.order_once(
+                {"verb": "restore", "do": do, "id": "restore-0123456789ab", "fence": self.fence, **more}
+            )
+        except SiteError:
+            return point
+        finally:
+            left, _ = self.agent.left, self.agent.dies_at(0)
+        return point - left
+
+    async def claimed(self) -> Restoring:
+        """The restore by the next claim."""
+        self.fence += 1
+        again = self.restore.again(self.fence)
+        await again.target.claim()
+        return again
+
+    async def judge_page(self, *, whole: bool) -> str:
+        """What visitors get now: `old`, `new`, or, unless the site is to be whole, `maintenance`; anything else fails."""
+        async with site_session() as session:
+            page = await session.fetch("GET", URL(self.site.url + "/"))
+        text = page.body.decode()
+        if page.status == 503 and not whole:
+            return "maintenance"
+        assert page.status == 200, (page.status, text[:300])
+        assert "</html>" in text
+        assert (_OLD in text) != (_NEW in text)
+        return "old" if _OLD in text else "new"
+
+
+@pytest.fixture
+async def staged(source_site: SourceSite, target_site: SourceSite) -> AsyncIterator[Staged]:
+    old = content(target_site)
+    async with dying_agent_of(target_site) as agent, restoring(source_site, target_site, through=agent.client) as restore:
+        plan = await restore.sealed()
+        yield Staged(target_site, restore, agent, plan, old)
+
+
+async def _exchange_dying_at(staged: Staged, point: int, new: dict[str, object]) -> int:
+    marks = [[name, mark] for name, mark in _encoded(await staged.restore.again(staged.fence).target.marks(CONTENT_TABLES))]
+    passed = await staged.dying("swap", point, expected=marks)
+    await staged.judge_page(whole=False)
+    restore = await staged.claimed()
+    state = await restore.target.resume()
+    if state.state == "staged":
+        assert content(staged.site) == staged.old
+        assert await staged.judge_page(whole=True) == "old"
+        state = (await restore.target.swap(expected=None)).state
+    assert state.state == "swapped"
+    assert await staged.judge_page(whole=False) == "maintenance"
+    assert content(staged.site) == new
+    return passed
+
+
+def _encoded(marks: dict[str, str]) -> list[tuple[str, str]]:
+    return [(encoded(name.encode()), mark) for name, mark in marks.items()]
+
+
+async def _undo_dying_at(staged: Staged, point: int) -> int:
+    passed = await staged.dying("undo", point)
+    await staged.judge_page(whole=False)
+    restore = await staged.claimed()
+    assert (await restore.target.rollback()).state == "rolled_back"
+    assert content(staged.site) == staged.old
+    assert await staged.judge_page(whole=True) == "old"
+    await restore.target.seal(staged.plan, CONTENT_TABLES)
+    return passed
+
+
+async def _count(staged: Staged) -> tuple[int, int, dict[str, object]]:
+    """How many points an exchange and the way back have, and what the new content is."""
+    there = await staged.dying("swap", 100_000, expected=None)
+    assert (await staged.restore.again(staged.fence).target.state()).state == "swapped"
+    new = content(staged.site)
+    back = await staged.dying("undo", 100_000)
+    assert content(staged.site) == staged.old
+    await staged.restore.target.seal(staged.plan, CONTENT_TABLES)
+    return there, back, new
+
+
+def _chosen(points: int, middle: int) -> list[int]:
+    """The first and last points, where the journal and the tables are, and some of the many in the middle."""
+    edge = 12 if middle > 1 else 4
+    between = range(edge + 1, points - edge, max(1, (points - 2 * edge) // middle))
+    return [*range(1, edge + 1), *between, *range(points - edge, points + 1)]
+
+
+async def _kill_at(staged: Staged, *, middle: int) -> None:
+    there, back, new = await _count(staged)
+    forwards, backwards = _chosen(there, middle), _chosen(back, middle)
+    for turn in range(max(len(forwards), len(backwards))):
+        point = forwards[turn % len(forwards)]
+        assert await _exchange_dying_at(staged, point, new) == point
+        point = backwards[turn % len(backwards)]
+        assert await _undo_dying_at(staged, point) == point
+    restore = staged.restore.again(staged.fence)
+    await restore.target.swap(expected=None)
+    await restore.target.go_live()
+    assert await staged.judge_page(whole=True) == "new"
+
+
+async def test_killed_at_any_point_the_site_is_old_or_new(staged: Staged) -> None:
+    await _kill_at(staged, middle=1)
+
+
+@pytest.mark.full
+async def test_killed_at_each_step_of_200_megabytes_the_site_is_old_or_new(
+    mariadb_server: Mariadb, target_site: SourceSite
+) -> None:
+    with running_source_site(mariadb_server, title=_NEW, upload_bytes=200_000_000) as large:
+        old = content(target_site)
+        async with dying_agent_of(target_site) as agent, restoring(large, target_site, through=agent.client) as restore:
+            plan = await restore.sealed()
+            assert plan.size > 150_000_000
+            await _kill_at(Staged(target_site, restore, agent, plan, old), middle=12)
