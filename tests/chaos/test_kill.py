@@ -15,10 +15,11 @@ from tests.support.wait import until_async
 FORWARD = ["claimed", "acked", *(f"{step}.{at}" for step in STEPS for at in ("before_effect", "after_effect", "after_record"))]
 BACK = [f"{step}.{at}" for step in STEPS for at in ("before_undo", "after_undo", "after_undo_record")]
 SOON = 20.0
-"""The goal for recovery, in seconds."""
+"""The goal for recovery at the 99th percentile, in seconds: told by every run, asked of the long ones, which run alone."""
+SEEDS = 20
 
 
-async def killed_at(place: Field, points: list[str], **play: str) -> None:
+async def killed_at(place: Field, points: list[str]) -> None:
     """One worker a point, each dies the first time it gets there; jobs come until all are dead. Then others take over."""
     doomed = [place.start(failpoint=f"{point}:kill", slots=1) for point in points]
 
@@ -26,46 +27,49 @@ async def killed_at(place: Field, points: list[str], **play: str) -> None:
         waiting = await asyncio.to_thread(place.count, "SELECT COUNT(*) FROM jobs WHERE status = 'pending'")
         alive = sum(member.is_alive for member in doomed)
         if waiting < min(alive, 4):
-            await place.accept(1, **play)
+            await place.accept(1)
+            await place.accept(1, fails_at="open")
         return alive == 0
 
     try:
-        await until_async(are_all_dead, within=60, every=0.1)
+        await until_async(are_all_dead, within=120, every=0.1)
     except AssertionError:
         left = [point for point, member in zip(points, doomed, strict=True) if member.is_alive]
         jobs = place.rows("SELECT job_id, status, fence, lapses, attempt FROM jobs WHERE completed_at IS NULL")
         raise AssertionError(f"never killed at {left}; {jobs}\n{place.said()}") from None
-    for _ in range(2):
-        place.start(slots=8)
-    await place.ended(place.accepted, within=120)
+    others = [place.start(slots=8) for _ in range(2)]
+    await place.ended(place.accepted, within=180)
+    for member in others:
+        await place.terminated(member)
+    assert place.ids("(status = 'failed') <> (JSON_VALUE(request, '$.play.fails_at') IS NOT NULL)") == []
 
 
-@pytest.mark.timeout(300)
-async def test_a_worker_killed_anywhere_on_the_way_is_made_good(place: Field) -> None:
-    await killed_at(place, FORWARD)
+@pytest.mark.timeout(400)
+async def test_workers_killed_at_every_point_are_made_good(place: Field) -> None:
+    await killed_at(place, FORWARD + BACK)
     findings = judge(place)
-    note("R1 kill -9 on the way, at every point", findings)
-    assert place.ids("status <> 'completed'") == []
-    assert len(findings.recovery) >= len(FORWARD) - 2
+    note("R1 kill -9 at every point, on the way and on the way back", findings, n=len(FORWARD + BACK))
+    assert len(findings.recovery) >= len(FORWARD + BACK) - 3  # not those killed after a job's last write
+    print(f"recovery p99 {part(findings.recovery, 0.99):.1f} s")
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+async def test_workers_killed_twenty_times_at_every_point_are_made_good(place: Field) -> None:
+    for _ in range(SEEDS):
+        await killed_at(place, FORWARD + BACK)
+    findings = judge(place)
+    note("R1 kill -9 at every point, 20 times each", findings, n=SEEDS * len(FORWARD + BACK))
     assert part(findings.recovery, 0.99) <= SOON
 
 
-@pytest.mark.timeout(300)
-async def test_a_worker_killed_anywhere_on_the_way_back_is_made_good(place: Field) -> None:
-    await killed_at(place, BACK, fails_at="open")
-    findings = judge(place)
-    note("R1 kill -9 while undoing, at every point", findings)
-    assert place.ids("status <> 'failed'") == []
-    assert part(findings.recovery, 0.99) <= SOON
-
-
-async def random_kills(place: Field, jobs: int, *, every: float, within: float) -> None:
-    """Kill one of four workers from time to time, and replace it, until all jobs have ended."""
+async def random_kills(place: Field, jobs: int, *, kills: int, every: float, within: float) -> None:
+    """Kill one of four workers from time to time, and replace it, so often or until all jobs have ended."""
     for _ in range(4):
         place.start(slots=4)
-    accepted = await place.accept(jobs, millis=150)
+    accepted = await place.accept(jobs, millis=300)
     ending = asyncio.create_task(place.ended(accepted, within=within))
-    while not ending.done():
+    for _ in range(kills):
         await asyncio.wait([ending], timeout=every)
         if not ending.done():
             random.choice(place.alive).send(signal.SIGKILL)
@@ -73,10 +77,16 @@ async def random_kills(place: Field, jobs: int, *, every: float, within: float) 
     await ending
 
 
-@pytest.mark.full
-@pytest.mark.timeout(600)
 async def test_workers_killed_at_random_lose_and_repeat_nothing(place: Field) -> None:
-    await random_kills(place, 300, every=5, within=500)
+    await random_kills(place, 40, kills=3, every=1.5, within=100)
+    note("R2 random kill -9 of one of four workers, 40 jobs", judge(place))
+    assert place.ids("status <> 'completed'") == []
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+async def test_workers_killed_every_five_seconds_lose_and_repeat_nothing(place: Field) -> None:
+    await random_kills(place, 300, kills=1000, every=5, within=800)
     findings = judge(place)
-    note("R2 random kill -9 of one of four workers every 5 s", findings)
+    note("R2 random kill -9 of one of four workers every 5 s, 300 jobs", findings)
     assert part(findings.recovery, 0.99) <= SOON

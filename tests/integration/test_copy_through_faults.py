@@ -1,0 +1,109 @@
+"""A source behind a bad line: answers cut at any byte, resets, delays. A copy takes longer and is the same byte for byte."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from yarl import URL
+
+from tests.integration.test_copy_files import _expected, _tree
+from tests.integration.test_copy_tables import Target, _assert_equal, _tables, target
+from tests.support.fault_proxy import Direction, FaultProxy, fault_proxy
+from tests.support.places import open_directory
+from tests.support.source_site import SourceSite, site_session
+from wpclone.wordpress.agent.client import AgentAddress, AgentClient
+from wpclone.wordpress.errors import SiteError
+from wpclone.wordpress.files import Fence, copy_files
+from wpclone.wordpress.inspect import inspect
+from wpclone.wordpress.progress import Counts
+from wpclone.wordpress.tables import copy_tables
+
+__all__ = ["target"]  # a fixture
+
+ATTEMPTS = 4
+"""How often a step asks again when its agent gave up, as in the clone's plan."""
+
+Trouble = Callable[[FaultProxy, random.Random], Awaitable[None]]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with open_directory("faults") as directory:
+        yield directory
+
+
+@asynccontextmanager
+async def agent_behind(source: SourceSite, proxy: FaultProxy) -> AsyncIterator[AgentClient]:
+    """A client that reaches a new agent of the source through the proxy."""
+    address = source.put_agent()
+    try:
+        async with site_session() as session:
+            url = URL(address.url).with_port(proxy.port)
+            yield AgentClient(session, AgentAddress(str(url), address.key))
+    finally:
+        (source.docroot / URL(address.url).name).unlink(missing_ok=True)
+
+
+async def copied_despite(source: SourceSite, target: Target, place: Path, trouble: Trouble, *, seed: int) -> int:
+    """Files and rows of the source, while `trouble` goes on between: equal in the end. How many connections it took."""
+    port = URL(source.url).port
+    assert port is not None
+    with fault_proxy(port) as proxy:
+        async with agent_behind(source, proxy) as agent:
+            report = await inspect(agent)
+            spoiling = asyncio.create_task(trouble(proxy, random.Random(seed)))
+            try:
+                await again(
+                    lambda n: copy_files(agent, report, place / "root", fence=Fence(place / "state", n), progress=_ignore)
+                )
+                await again(lambda n: copy_tables(agent, report, target.database, rewriter=None, fence=n, progress=_ignore))
+            finally:
+                spoiling.cancel()
+                await asyncio.gather(spoiling, return_exceptions=True)
+            assert _tree(place / "root") == _expected(source, agent)
+        _assert_equal(source, target, _tables(source))
+        return proxy.connections
+
+
+async def again(copy: Callable[[int], Awaitable[object]]) -> None:
+    """Copy, each time as a newer claim, until the agent did not give up."""
+    for number in range(1, ATTEMPTS + 1):
+        try:
+            await copy(number)
+        except SiteError as error:
+            if not error.transient or number == ATTEMPTS:
+                raise
+        else:
+            return
+
+
+def _ignore(_counts: Counts) -> None:
+    """Nobody looks."""
+
+
+async def cuts(proxy: FaultProxy, chance: random.Random) -> None:
+    """For moments, between good ones: answers end after some bytes, questions do, connections are reset, everything is slow."""
+    while True:
+        proxy.faults.cut_after = {}
+        proxy.faults.delay = 0.0
+        await asyncio.sleep(chance.uniform(0.1, 0.3))
+        match chance.randrange(4):
+            case 0:
+                proxy.faults.cut_after = {Direction.TO_SERVER: chance.randrange(1, 600)}
+            case 1:
+                proxy.reset_all()
+            case 2:
+                proxy.faults.delay = 0.02
+            case _:
+                proxy.faults.cut_after = {Direction.TO_CLIENT: chance.randrange(1, 600_000)}
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.timeout(300)
+async def test_a_copy_over_a_line_that_is_cut_again_and_again_is_the_source_byte_for_byte(
+    source_site: SourceSite, target: Target, place: Path
+) -> None:
+    assert await copied_despite(source_site, target, place, cuts, seed=7) > 4
