@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 from prometheus_client import CollectorRegistry
 
@@ -21,6 +22,8 @@ from workers.maintenance.schedule import schedule
 from workers.opening import opened
 from workers.pages import Pages
 from workers.plans import Plans
+from workers.restore_plan import RestoreTools, restore_plans
+from workers.restore_sites import RestoreSites
 from workers.runtimes import Runtime
 from workers.runtimes.cluster_api import ConfigurationWrong, connect
 from workers.runtimes.kubernetes import KubernetesParts, KubernetesRuntime
@@ -70,12 +73,16 @@ async def work(settings: WorkerSettings, stop: asyncio.Event, *, failpoint: str 
             Sources(policy, time.time, random_source), databases, GuardRoom(runtime, store, keys, clock.now),
             Room(settings.work_dir, settings.max_site_bytes, free_bytes), Pages(), settings.work_dir,
         )  # fmt: skip
-        plans = Plans([*clone_plans(tools), delete_plan(runtime, databases, settings.work_dir)])
+        restoring = RestoreTools(
+            RestoreSites(tools.sources, store, keys), databases, tools.room, timedelta(hours=settings.rollback_hours)
+        )
+        deleting = delete_plan(runtime, databases, settings.work_dir)
+        plans = Plans([*clone_plans(tools), *restore_plans(restoring), deleting])
         parts = Parts(
             name, settings.worker_slots, store, bus, RenewalLine(database_url), plans, keys, clock, random_source.random, metrics,
             Failpoints(failpoint), lambda: time.clock_gettime(time.CLOCK_BOOTTIME), os._exit,
         )  # fmt: skip
-        loops = [*schedule(store, runtime, databases, metrics, os.urandom), *reflecting]
+        loops = [*schedule(store, runtime, databases, metrics, os.urandom, keys), *reflecting]
         stack.callback(serve(metrics.registry, settings.metrics_address))
         await assemble(parts, loops).run(stop, grace=settings.drain_seconds)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from wpclone.core.jobs.errors import Fatal
 from wpclone.core.jobs.job import Job
@@ -35,7 +35,7 @@ class JobSecrets:
     @property
     def source(self) -> dict[str, Any]:
         """`{"username", "password"}` or `{"agent_key"}`."""
-        return dict(self._content["source"])
+        return dict(self.content["source"])
 
     @property
     def database_password(self) -> str:
@@ -64,10 +64,20 @@ class JobSecrets:
 
     @cached_property
     def _seed(self) -> bytes:
-        return bytes.fromhex(self._content["seed"])
+        return bytes.fromhex(self.content["seed"])
+
+    def derived(self, purpose: str) -> bytes:
+        """32 bytes that follow from the job's seed, different for each purpose."""
+        return derive(self._seed, purpose)
+
+    @classmethod
+    def like(cls, other: JobSecrets) -> Self:
+        """The same job's secrets, seen as this class shows them."""
+        return cls(other._job, other._keys)
 
     @cached_property
-    def _content(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
+        """All of it."""
         if self._job.secrets is None:
             raise Fatal("SECRETS_UNREADABLE", "The job carries no secrets; ask for it again.")
         try:

@@ -16,7 +16,7 @@ from workers.step import Step
 from wpclone.core.jobs.job import Facts, Job
 from wpclone.core.jobs.retry import RetryPolicy
 from wpclone.core.jobs.states import JobKind
-from wpclone.core.jobs.transitions import CloneChange
+from wpclone.core.jobs.transitions import Change, CloneChange
 
 DO = RetryPolicy()
 """Four attempts with pauses of up to 2, 4 and 8 seconds."""
@@ -46,8 +46,8 @@ class PlannedStep:
 class Ending(Protocol):
     """What the end of a job means: its result, and what becomes of its clone."""
 
-    def completed(self, job: Job, facts: Mapping[str, Facts]) -> tuple[Facts, CloneChange | None]:
-        """The result and the clone's change of a job whose steps are all done."""
+    def completed(self, job: Job, facts: Mapping[str, Facts]) -> tuple[Facts, Change | None]:
+        """The result, and what else changes, of a job whose steps are all done."""
 
     def given_up(self, job: Job) -> CloneChange | None:
         """The clone's change of a job that failed or was cancelled, after its undo."""
@@ -55,13 +55,17 @@ class Ending(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """A job kind's ordered steps at one version; those of its dry run, which only looks, beside it."""
+    """A job kind's ordered steps at one version; those of its dry run, which only looks, beside it.
+
+    `action`: what else a kind may do: a restore is also rolled back and released.
+    """
 
     kind: JobKind
     version: int
     steps: tuple[PlannedStep, ...]
     ending: Ending
     is_dry_run: bool = False
+    action: str = ""
 
     @property
     def scale(self) -> Scale:
@@ -73,8 +77,9 @@ class Plans:
     """The plans this worker can run."""
 
     def __init__(self, plans: Iterable[Plan]) -> None:
-        self._plans = {(plan.kind, plan.version, plan.is_dry_run): plan for plan in plans}
+        self._plans = {(plan.kind, plan.version, plan.is_dry_run, plan.action): plan for plan in plans}
 
     def find(self, job: Job) -> Plan | None:
         """The plan of this job, or None when this worker is too old or too new for it."""
-        return self._plans.get((job.kind, job.definition_version, bool(job.request.get("dry_run"))))
+        asked = bool(job.request.get("dry_run")), str(job.request.get("action", ""))
+        return self._plans.get((job.kind, job.definition_version, *asked))

@@ -6,14 +6,17 @@ Measured: about a fifth of the time the copy of the same tables takes. Without a
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from workers.merge.rules import Rule, rule_of
 from workers.merge.shape import Shape, full, quoted, row_hash, shape_of
 
 _TABLES = "wpclone_base"
+_FILES = "wpclone_files"
+_FILES_AT_ONCE = 1000
 _WHOLE_BASE = ""
 """The name of the row that is written last: no table is called so."""
 _WHOLE = "SELECT COUNT(*), COALESCE(BIT_XOR(CRC32(h)), 0), COALESCE(SUM(CRC32(h)), 0) FROM (SELECT {hash} AS h FROM {table} x) y"
@@ -88,3 +91,29 @@ async def load_base(cursor: Any, base: str) -> dict[str, BaseTable] | None:
         for name, place, columns, key, mark in await cursor.fetchall()
     }
     return found if found.pop(_WHOLE_BASE, None) is not None else None
+
+
+async def record_base_files(cursor: Any, base: str, files: Iterable[tuple[bytes, int, int]]) -> int:
+    """Add to a base what the clone's files are: path in its docroot, size, time of change (epoch seconds). How many."""
+    table, count = full(base, _FILES), 0
+    await cursor.execute(
+        f"CREATE TABLE IF NOT EXISTS {table} (path BLOB NOT NULL, size BIGINT NOT NULL, mtime BIGINT NOT NULL)", ()
+    )
+    await cursor.execute(f"TRUNCATE TABLE {table}", ())
+    several = iter(files)
+    while some := list(islice(several, _FILES_AT_ONCE)):
+        values = ",".join(f"(X'{path.hex()}',{int(size)},{int(mtime)})" for path, size, mtime in some)  # numbers and hexadecimal
+        await cursor.execute(f"INSERT INTO {table} VALUES {values}", ())  # noqa: S608
+        count += len(some)
+    return count
+
+
+async def load_base_files(cursor: Any, base: str) -> dict[bytes, tuple[int, int]] | None:
+    """Size and time of each file of a base by path; None when it knows of no files."""
+    await cursor.execute(
+        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s", (base, _FILES)
+    )
+    if not (await cursor.fetchone())[0]:
+        return None
+    await cursor.execute(f"SELECT path, size, mtime FROM {full(base, _FILES)}", ())  # noqa: S608 - quoted names
+    return {bytes(path): (int(size), int(mtime)) for path, size, mtime in await cursor.fetchall()}

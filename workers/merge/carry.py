@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from workers.merge.carried import Carried, Key
 from workers.merge.decide import Sides
 from workers.merge.shape import full, quoted
 from wpclone.wordpress.row_sql import Rewriter
@@ -15,8 +16,6 @@ _KEYS = 500
 """Keys a request: small enough for any host's limits."""
 _ROWS = 50
 """Merged rows a request."""
-
-Key = tuple[bytes, ...]
 
 
 class StagedTables(Protocol):
@@ -29,19 +28,15 @@ class StagedTables(Protocol):
         """Replace staged rows by these."""
 
 
-async def carry_out(
-    cursor: Any, table: Sides, target: StagedTables, rewriter: Rewriter, *, again: Sequence[Key] = ()
-) -> list[Key]:
-    """Bring the staged table (the clone's rows) to what was decided; the keys that are not the clone's any more.
-
-    `again` are keys that an earlier merge of the same staged table carried: they get the target's present rows first.
-    """
+async def carry_out(cursor: Any, table: Sides, target: StagedTables, rewriter: Rewriter, carried: Carried) -> None:
+    """Bring the staged table (the clone's rows) to what was decided."""
     own = await _keys(cursor, table, "verdict IN ('target', 'both') AND NOT (c <=> n)")
     own += await _derived(cursor, table, is_clones=False)
-    await _carry(table, target, list(dict.fromkeys([*again, *own])))
-    numbers = await _renumbered(cursor, table, target, rewriter)
+    earlier = await carried.keys()
+    await carried.add(own)
+    await _carry(table, target, list(dict.fromkeys([*earlier, *own])))
+    await _renumbered(cursor, table, target, rewriter, carried)
     await _put_derived(cursor, table, target, rewriter)
-    return [*own, *numbers]
 
 
 async def _carry(table: Sides, target: StagedTables, keys: Sequence[Key]) -> None:
@@ -50,10 +45,10 @@ async def _carry(table: Sides, target: StagedTables, keys: Sequence[Key]) -> Non
         await target.carry(table.now[1], keys[start : start + _KEYS], by=by, omit=omit)
 
 
-async def _renumbered(cursor: Any, table: Sides, target: StagedTables, rewriter: Rewriter) -> list[Key]:
+async def _renumbered(cursor: Any, table: Sides, target: StagedTables, rewriter: Rewriter, carried: Carried) -> None:
     """The clone's rows whose numbers the target gave to other rows, under new numbers."""
     if not table.rule.renumbers:
-        return []
+        return
     both = await _keys(cursor, table, "verdict = 'both'")
     number = quoted(table.key[0])
     await cursor.execute(
@@ -62,15 +57,13 @@ async def _renumbered(cursor: Any, table: Sides, target: StagedTables, rewriter:
     )  # fmt: skip
     last = int((await cursor.fetchone())[0])
     place = table.shape.names().index(table.key[0])
-    given: list[Key] = []
     for start in range(0, len(both), _ROWS):
         rows = await _rows(cursor, table, both[start : start + _ROWS], rewriter)
         for row in rows:
             last += 1
             row[place] = b"%d" % last
-            given.append((b"%d" % last,))
+        await carried.add([(b"%d" % (last - n),) for n in range(len(rows))])
         await target.put(table.now[1], _names(table.shape.names()), rows)
-    return given
 
 
 async def _put_derived(cursor: Any, table: Sides, target: StagedTables, rewriter: Rewriter) -> None:

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from workers.merge.base import BaseTable, load_base, whole_mark
-from workers.merge.carry import Key, StagedTables, carry_out
+from workers.merge.carried import Carried
+from workers.merge.carry import StagedTables, carry_out
 from workers.merge.decide import Counts, Owned, Policy, Sides, conflicts, count, decide, order_types, overrule, sides
 from workers.merge.rules import in_order, rule_of
 from workers.merge.shape import Shape, shape_of
@@ -20,6 +21,9 @@ MOST_LISTED = 200
 
 DECISIONS = "wpclone_d_"
 """How the tables of decisions in the scratch schema begin."""
+
+CARRIED = "wpclone_c"
+"""How the tables of carried keys begin; the name of the table of decisions follows."""
 
 _NOTHING = Counts(0, 0, 0, 0, 0)
 
@@ -113,10 +117,14 @@ class Merge:
                 listed.append({"table": table.name, "key": "", "conflict": table.note, "taken": self._taken()})
         return Merged(tuple(tables), tuple(listed[:MOST_LISTED]), base is not None)
 
-    async def carry_out(self, name: str, target: StagedTables, rewriter: Rewriter, *, again: Sequence[Key] = ()) -> list[Key]:
-        """Bring a staged table to what was decided on its rows; the keys carried. A table taken whole stays as staged."""
+    async def carry_out(self, name: str, target: StagedTables, rewriter: Rewriter) -> None:
+        """Bring a staged table to what was decided on its rows. A table taken whole stays as staged. Repeatable, also after new
+        decisions: keys that an earlier call carried are remembered, and get the target's present rows."""
         known = self._sides.get(name)
-        return await carry_out(self.cursor, known, target, rewriter, again=again) if known is not None else []
+        if known is None:
+            return
+        carried = Carried(self.cursor, self.places.now, CARRIED + decisions_of(name))
+        await carry_out(self.cursor, known, target, rewriter, carried)
 
     async def _one(self, name: str, base: dict[str, BaseTable] | None, owned: Owned | None) -> MergedTable:
         source, target, rule = self.places.clone_prefix + name, self.places.target_prefix + name, rule_of(name)

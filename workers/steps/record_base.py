@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import stat
+from pathlib import Path
+
 import structlog
 
 from workers.clone_databases import CloneDatabases, base_name, database_name
-from workers.merge.base import record_base
+from workers.merge.base import record_base, record_base_files
+from workers.runtimes import Runtime
 from workers.step import Done, StepContext
 from workers.steps.copy_tables import CopyTables
 from workers.steps.guard import Guard
@@ -23,11 +29,12 @@ class RecordBase:
 
     name = "record_base"
 
-    def __init__(self, databases: CloneDatabases) -> None:
+    def __init__(self, databases: CloneDatabases, runtime: Runtime) -> None:
         self._databases = databases
+        self._runtime = runtime
 
     async def do(self, context: StepContext) -> Done:
-        """Facts: `rows` of the base; none when there is no base, and why."""
+        """Facts: `rows` and `files` of the base; none when there is no base, and why."""
         if Guard.name in context.facts:
             return Done({"why_not": "The clone was in use already."})
         prefix = context.facts[Preflight.name]["report"]["table_prefix"]
@@ -36,12 +43,27 @@ class RecordBase:
         try:
             async with self._databases.connection(seconds=_SECONDS) as cursor:
                 rows = await record_base(cursor, clone, base, prefix, tables)
+                place = await self._runtime.ready(context.clone_id)
+                found = await asyncio.to_thread(_content_files, place.staging) if place.staging is not None else []
+                files = await record_base_files(cursor, base, found) if found else 0
         except StepOutcome as error:
             if not context.is_last_attempt:
                 raise
             _log.warning("base.not_recorded", job_id=context.job.job_id, reason=error.code)
             return Done({"why_not": error.message})
-        return Done({"rows": rows})
+        return Done({"rows": rows, "files": files})
 
     async def undo(self, context: StepContext) -> None:
         """Nothing is left once the clone's databases have gone."""
+
+
+def _content_files(docroot: Path) -> list[tuple[bytes, int, int]]:
+    """The files below wp-content: path in the docroot, size, time of change. Links are not followed."""
+    root, found = os.fsencode(docroot), []
+    for directory, _, names in os.walk(os.path.join(root, b"wp-content")):
+        for name in names:
+            path = os.path.join(directory, name)
+            about = os.lstat(path)
+            if stat.S_ISREG(about.st_mode):
+                found.append((os.path.relpath(path, root), about.st_size, int(about.st_mtime)))
+    return found

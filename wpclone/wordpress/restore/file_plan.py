@@ -122,6 +122,17 @@ def to_compare(source: Sequence[Found], target: Mapping[bytes, Found], choice: F
     return [one for one in source if one.kind == "f" and choice.wants(one.path) and _alike(one, target.get(one.path))]
 
 
+def as_before(source: Sequence[Found], target: dict[bytes, Found], before: Mapping[bytes, tuple[int, int]]) -> set[bytes]:
+    """Files that the source did not change since `before`. To the plan, the target has them just so, and what it has beyond
+    `before` is not there: `target` is changed accordingly."""
+    unchanged = {one.path: one for one in source if one.kind == "f" and before.get(one.path) == (one.size, one.mtime)}
+    target.update(unchanged)
+    known = {one.path for one in source} | before.keys() | {above for path in before for above in _above(path)}
+    for path in [path for path in target if path not in known]:
+        del target[path]
+    return set(unchanged)
+
+
 def _alike(one: Found, other: Found | None) -> bool:
     if other is None or one.kind != other.kind:
         return False

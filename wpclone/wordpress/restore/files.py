@@ -17,7 +17,7 @@ from wpclone.wordpress.file_rules import shown
 from wpclone.wordpress.file_writer import checked_path
 from wpclone.wordpress.inspect import SiteReport
 from wpclone.wordpress.progress import Counts, Progress
-from wpclone.wordpress.restore.file_plan import FileChoice, FilePlan, Found, link_text, make_plan, to_compare
+from wpclone.wordpress.restore.file_plan import FileChoice, FilePlan, Found, as_before, link_text, make_plan, to_compare
 from wpclone.wordpress.restore.report import TargetReport
 from wpclone.wordpress.restore.target import RestoreTarget
 
@@ -28,16 +28,21 @@ _CORE = (b"wp-admin", b"wp-includes")
 
 async def plan_files(
     source: AgentClient, source_site: SiteReport, target: AgentClient, target_site: SiteReport, target_report: TargetReport,
-    choice: FileChoice, *, progress: Progress,
+    choice: FileChoice, *, progress: Progress, before: Mapping[bytes, tuple[int, int]] | None = None,
 ) -> FilePlan:  # fmt: skip
-    """Look at both sides and compare the content of what might be equal. Writes nothing. Raises SiteError."""
+    """Look at both sides and compare the content of what might be equal. Writes nothing. Raises SiteError.
+
+    `before`: size and time of the source's files when both sides were the same. What the source did not change since is then the
+    target's, whatever became of it there, and so is what the target added.
+    """
     ours = await _index(source, source_site)
     theirs = {found.path: found for found in await _index(target, target_site)}
-    candidates = to_compare(ours, theirs, choice)
+    unchanged = set[bytes]() if before is None else as_before(ours, theirs, before)
+    candidates = [found for found in to_compare(ours, theirs, choice) if found.path not in unchanged]
     progress(Counts(files_total=len(candidates)))
     one = await _hashes(source, [(found.root, found.here) for found in candidates])
     other = await _hashes(target, [(theirs[found.path].root, theirs[found.path].here) for found in candidates])
-    same = {found.path for found, here, there in zip(candidates, one, other, strict=True) if here and here == there}
+    same = {found.path for found, here, there in zip(candidates, one, other, strict=True) if here and here == there} | unchanged
     progress(Counts(files_done=len(candidates), files_total=len(candidates)))
     return make_plan(ours, theirs, choice, same=same, roots=target_report.roots)
 
