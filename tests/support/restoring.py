@@ -1,125 +1,140 @@
-"""A site, a clone of it and restores between them, run by the real plans; store and bus in memory."""
+"""A restore of one real site's content to another, driven step by step as the worker does."""
 
-import asyncio
-import json
-import os
-import random
-import secrets
+import hashlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
-from urllib.parse import urlsplit
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry
+from tests.support.source_site import SourceSite, agent_of
+from wpclone.wordpress.agent.client import AgentClient
+from wpclone.wordpress.inspect import SiteReport, inspect
+from wpclone.wordpress.progress import Counts
+from wpclone.wordpress.restore.file_plan import FileChoice, FilePlan
+from wpclone.wordpress.restore.files import plan_files, stage_files, verify_files
+from wpclone.wordpress.restore.options import settle_options
+from wpclone.wordpress.restore.report import TargetReport, examine
+from wpclone.wordpress.restore.tables import TablesStaged, stage_tables, verify_tables
+from wpclone.wordpress.restore.target import RestoreTarget
+from wpclone.wordpress.rewrite import Mapping, Rewriter
 
-from tests.integration.test_clone_plan import CUSTOMER, SEED, Yard
-from tests.support.source_site import LOCAL
-from workers.clone_agent import clone_agent_address
-from workers.clone_databases import CloneDatabases, DatabaseServer, database_name
-from workers.failpoints import Failpoints
-from workers.orders import Orders
-from workers.plans import Plans
-from workers.restore_plan import RestoreTools, restore_plans
-from workers.restore_sites import RestoreSites
-from workers.runner import Runner, Tools
-from workers.sources import Sources
-from workers.steps.preflight import Room, free_bytes
-from wpclone.core.bus.memory import MemoryBus
-from wpclone.core.clock import SystemClock
-from wpclone.core.jobs.job import Job, NewJob
-from wpclone.core.jobs.site_key import site_key
-from wpclone.core.jobs.states import JobKind, JobState, KeptState
-from wpclone.core.kept_sets import leaving_job
-from wpclone.core.metrics import Metrics
-from wpclone.wordpress.agent.client import AgentAddress
+RESTORE_ID = "restore-0123456789ab"
+CONTENT_TABLES = ("wp_options", "wp_posts", "wp_postmeta", "wp_terms", "wp_term_taxonomy", "wp_term_relationships", "wp_termmeta")
+
+
+def nothing(_: Counts) -> None:
+    """Progress nobody looks at."""
 
 
 @dataclass
-class Shop:
-    """A source with its clone, both written to by tests, and restores from the one to the other."""
+class Restoring:
+    """One restore under way: both agents, both reports, and the target as one claim drives it."""
 
-    yard: Yard
-    clone_id: str = ""
+    source: AgentClient
+    source_site: SiteReport
+    agent: AgentClient
+    target_site: SiteReport
+    report: TargetReport
+    target: RestoreTarget
 
-    async def clone(self) -> None:
-        job = await self.yard.clone(self.login)
-        assert job.state is JobState.COMPLETED, job.error
-        self.clone_id = job.job_id
+    def again(self, fence: int) -> "Restoring":
+        """The same restore by a later claim."""
+        target = RestoreTarget(self.agent, RESTORE_ID, fence=fence)
+        return Restoring(self.source, self.source_site, self.agent, self.target_site, self.report, target)
 
-    @property
-    def login(self) -> dict[str, str]:
-        return {"username": self.yard.source.site.admin, "password": self.yard.source.site.password}
+    async def tables(self, names: Sequence[str] = CONTENT_TABLES) -> TablesStaged:
+        """Stage and verify tables, with addresses moved to the target's."""
+        rewriter = Rewriter(Mapping.of([self.source_site.home], self.target_site.home))
+        staged = await stage_tables(
+            self.source, self.source_site, self.target, tables=names, target_report=self.report, target_prefix="wp_",
+            rewriter=rewriter, progress=nothing,
+        )  # fmt: skip
+        await verify_tables(
+            self.source,
+            self.source_site,
+            self.target,
+            tables=names,
+            target_report=self.report,
+            target_prefix="wp_",
+            progress=nothing,
+        )
+        return staged
 
-    def at_clone(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        return self.yard.mariadb.execute(sql, *values, database=database_name(self.clone_id))
+    async def files(self, choice: FileChoice = FileChoice(preserve_plugins=False)) -> FilePlan:  # noqa: B008 - frozen
+        """Plan, stage and verify files."""
+        plan = await self.plan(choice)
+        await stage_files(self.source, self.target, plan, progress=nothing)
+        await verify_files(self.source, self.target, plan, progress=nothing)
+        return plan
 
-    def at_target(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        return self.yard.mariadb.execute(sql, *values, database=self.yard.source.site.database)
+    async def plan(self, choice: FileChoice) -> FilePlan:
+        """What differs between the sites."""
+        return await plan_files(
+            self.source, self.source_site, self.agent, self.target_site, self.report, choice, progress=nothing
+        )
 
-    async def restore(self, **request: object) -> Job:
-        job = await self.accept(**request)
-        return await self.run(job.job_id)
-
-    async def accept(self, *, clone_id: str | None = "", source: dict[str, str] | None = None, **request: object) -> Job:
-        job_id = f"restore-{secrets.token_hex(6)}"
-        url = self.yard.source.url
-        asked = {"target_url": url, "target_kind": "admin_login", **request}
-        known = {"seed": SEED, "source": source or {}, "target": self.login}
-        blob = self.yard.keys.encrypt(json.dumps(known).encode(), job_id)
-        held = self.clone_id if clone_id == "" else clone_id
-        new = NewJob(job_id, JobKind.RESTORE, CUSTOMER, asked, blob, 1, timedelta(hours=1), clone_id=held)
-        return await self.yard.store.begin_restore(new, site_key=site_key(url))
-
-    async def leave(self, restore: Job, becomes: KeptState) -> Job:
-        new = leaving_job(restore, becomes, self.yard.keys, os.urandom)
-        key = site_key(restore.request["target_url"])
-        job = await self.yard.store.begin_leaving(new, of=restore.job_id, becomes=becomes, site_key=key)
-        return await self.run(job.job_id)
-
-    async def run(self, job_id: str, *, failpoint: str = "") -> Job:
-        runner, store = self.runner(failpoint), self.yard.store
-        async with asyncio.timeout(240):
-            while True:
-                claim = await store.claim(job_id, worker="w1")
-                if claim is not None:
-                    await runner.run(claim, Orders())
-                job = await store.get_job(job_id)
-                assert job is not None
-                if job.state.is_terminal:
-                    return job
-                await asyncio.sleep(0.05)
-
-    def runner(self, failpoint: str) -> Runner:
-        yard, clock = self.yard, SystemClock()
-        server = DatabaseServer("127.0.0.1", yard.mariadb.place.port, "root", yard.mariadb.password)
-        databases = CloneDatabases(server, user_host="127.0.0.1", randomness=os.urandom)
-        sources = Sources(LOCAL, time.time, random.SystemRandom())
-        sites = RestoreSites(sources, yard.store, yard.keys, self._agent_of)
-        room = Room(yard.work, yard.most_bytes, free_bytes)
-        plans = Plans(restore_plans(RestoreTools(sites, databases, room, timedelta(hours=1))))
-        bench = Tools(yard.store, MemoryBus(), yard.keys, clock, lambda: 0.1, Failpoints(failpoint), Metrics(CollectorRegistry()))
-        return Runner(plans, bench, on_stuck=lambda job_id: None)
-
-    def _agent_of(self, url: str, key: bytes) -> AgentAddress:
-        """Without an Envoy before the clones: by the clone's own port."""
-        site = self.yard.keeper.ask("describe", clone_id=(urlsplit(url).hostname or "").partition(".")[0])
-        return clone_agent_address(f"http://127.0.0.1:{site['port']}", key)
-
-    def traces(self) -> list[str]:
-        """What restores left at the target and here."""
-        left = [row[0] for row in self.at_target("SHOW TABLES LIKE 'wpcr%%'") + self.at_target("SHOW TABLES LIKE 'wpco%%'")]
-        content = self.yard.source.docroot / "wp-content"
-        left += [str(path) for path in (*content.glob(".wpclone*"), *content.glob("plugins/wpc-*"))]
-        left += [row[0] for row in self.yard.mariadb.execute("SHOW DATABASES LIKE %s", "wpc\\_r%")]
-        left += [".maintenance"] if (self.yard.source.docroot / ".maintenance").exists() else []
-        return left
+    async def sealed(self, names: Sequence[str] = CONTENT_TABLES, *, preserve_plugins: bool = False) -> FilePlan:
+        """Everything up to the exchange."""
+        await self.target.claim()
+        await self.tables(names)
+        await settle_options(
+            self.target,
+            self.source_site,
+            self.target_site,
+            tables=names,
+            preserve_plugins=preserve_plugins,
+            preserve_themes=False,
+        )
+        plan = await self.files(FileChoice(preserve_plugins=preserve_plugins))
+        await self.target.seal(plan, names)
+        return plan
 
 
-@contextmanager
-def undone(shop: Shop) -> Iterator[None]:
-    """Nothing of a restore is left after the block."""
-    yield
-    assert shop.traces() == []
+@asynccontextmanager
+async def restoring(
+    source: SourceSite, target: SourceSite, *, fence: int = 1, through: AgentClient | None = None
+) -> AsyncIterator[Restoring]:
+    """A restore from one site to another; what it left at the target is released in the end. `through`: the target's agent."""
+    async with agent_of(source) as one, agent_of(target) as usual:
+        other = through or usual
+        made = Restoring(
+            one,
+            await inspect(one),
+            other,
+            await inspect(other),
+            await examine(other),
+            RestoreTarget(other, RESTORE_ID, fence=fence),
+        )
+        try:
+            yield made
+        finally:
+            last = RestoreTarget(other, RESTORE_ID, fence=int(time.time()))
+            state = await last.find()
+            if state is not None:
+                if state.state not in ("live", "rolled_back", "releasing"):
+                    await last.rollback()
+                await last.release()
+
+
+def content(site: SourceSite, tables: Sequence[str] = CONTENT_TABLES) -> dict[str, object]:
+    """What a site is made of: a checksum of each table, a hash of each file below wp-content."""
+    found: dict[str, object] = {}
+    for table in tables:
+        found[table] = site.sql(f"CHECKSUM TABLE `{table}` EXTENDED")[0][1]
+    found |= files(site.docroot / "wp-content")
+    return found
+
+
+def files(root: Path) -> dict[str, object]:
+    """Every file below a directory with its hash; links by what they say."""
+    found: dict[str, object] = {}
+    for path in sorted(root.rglob("*")):
+        name = str(path.relative_to(root))
+        if name.startswith(".wpclone-restore"):
+            continue
+        if path.is_symlink():
+            found[name] = path.readlink()
+        elif path.is_file():
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
