@@ -1,6 +1,8 @@
 """A clone of the nasty source against it: tables by checksum, files by hash, and what the copies themselves say they left out."""
 
 import asyncio
+import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_copy_tables import Target, target
-from tests.support.nasty_source import BIG_BYTES, OTHERS, PREFIX
+from tests.support.nasty_source import BIG_BYTES, LINKS_LEFT_OUT, NESTED, OTHERS, PREFIX, UNREADABLE
 from tests.support.places import open_directory
 from tests.support.source_site import SourceSite, agent_of
 from workers.steps.copy_tables import mapping
 from wpclone.standalone.demo.checks import Findings
 from wpclone.standalone.demo.mapping import Site
 from wpclone.standalone.demo.tables import Database, check_tables, rows_of
+from wpclone.wordpress.files import Fence, copy_files
 from wpclone.wordpress.inspect import inspect
 from wpclone.wordpress.rewrite import Rewriter
 from wpclone.wordpress.tables import copy_tables
@@ -80,3 +83,42 @@ async def test_every_table_arrives_whole_and_what_does_not_is_listed(nasty_sourc
 
 def _rows(source: SourceSite, name: str, site: Site) -> dict[str, Counter[bytes]]:
     return rows_of(Database(source.mariadb.place.port, source.mariadb.password, name, site))
+
+
+async def test_every_file_arrives_whole_and_what_does_not_is_listed(nasty_source: SourceSite, place: Path) -> None:
+    async with agent_of(nasty_source) as agent:
+        report = await inspect(agent)
+        copied = await copy_files(agent, report, place / "root", fence=Fence(place / "state", 1), progress=lambda counts: None)
+        own = agent.address.url.rpartition("/")[2]
+    there = _leaves(nasty_source.docroot) | {
+        f"wp-content/{name}": what for name, what in _leaves(nasty_source.place / "content").items()
+    }
+    here = _leaves(place / "root")
+    left_out = {item.name: item.reason for item in copied.excluded}
+    assert set(left_out) == {*UNREADABLE, *LINKS_LEFT_OUT, NESTED, ".htaccess", "wp-config-sample.php"}
+    lost = {path for path in there if path not in here and path != own}
+    gone = {path for path in lost if not path.startswith((NESTED + "/", UNREADABLE[1] + "/"))}
+    assert gone == {"wp-config-sample.php", UNREADABLE[0], "wp-content/uploads/link-config"}
+    outside = _leaves(nasty_source.place / "outside")
+    assert here.pop("wp-content/uploads/link-out/shown.txt") == outside["shown.txt"]
+    core = {name: here.pop(name) for name in list(here) if name.startswith("wp-content/uploads/link-core/")}
+    assert core == {
+        f"wp-content/uploads/link-core/{name}": what for name, what in _leaves(nasty_source.docroot / "wp-admin").items()
+    }
+    here.pop(".htaccess")
+    rules = (place / "root/.htaccess").read_text()
+    assert "RewriteBase /\n" in rules
+    assert "/blog" not in rules
+    assert here == {path: what for path, what in there.items() if path in here}
+    assert (place / "root/wp-content/uploads/empty-directory").is_dir()
+    assert os.readlink(place / "root/wp-content/uploads/link-in") == "five.bin"
+
+
+def _leaves(root: Path) -> dict[str, str]:
+    """Every file below a root that can be read, by its hash; links to what is below another name are that."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for directory, _, names in os.walk(root)
+        for path in (Path(directory) / name for name in names)
+        if path.is_file()
+    }

@@ -90,7 +90,7 @@ def test_a_callers_glob_names_a_table_with_or_without_the_prefix(glob: str, is_o
 
 def test_trees_inside_others_are_copied_once_and_others_come_to_their_usual_place() -> None:
     roots = {"core": b"/srv/web", "content": b"/srv/web/app", "plugins": b"/srv/web/app/plugins", "uploads": b"/data/files"}
-    core, uploads = roots_to_copy(roots)
+    core, uploads = roots_to_copy(roots, roots)
     assert (core.name, core.place) == ("core", "")
     assert core.local(b"app/themes/x") == b"app/themes/x"
     assert core.rule_path(b"app/object-cache.php") == b"wp-content/object-cache.php"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import urlsplit
+
 from workers.clone_databases import CloneDatabases
 from workers.sources import Sources
 from workers.step import Done, StepContext
@@ -12,6 +16,7 @@ from wpclone.core.jobs.errors import RetryLater
 from wpclone.wordpress.inspect import SiteReport
 from wpclone.wordpress.progress import Counts
 from wpclone.wordpress.rewrite import Mapping, Rewriter
+from wpclone.wordpress.roots import place_of
 from wpclone.wordpress.tables import TableCopied, TargetDatabase, copy_tables
 
 
@@ -61,12 +66,39 @@ def mapping(report: SiteReport, url: str, docroot: str) -> Mapping:
     """Where the source's addresses and directories are in the clone.
 
     A clone has its core at its root, so both of a source's addresses, though one may lie below the other, become the clone's one.
+    Content that the source shows elsewhere (WP_CONTENT_URL) is where the clone shows it.
     """
-    parts = [Mapping.of([address], url) for address in dict.fromkeys((report.siteurl, report.home))]
-    locations = sorted({location for part in parts for location in part.sources}, key=lambda location: -len(location.path))
-    paths = [(root.path, f"{docroot.rstrip('/')}/{root.place}".rstrip("/")) for root in report.roots]
-    with_paths = Mapping.of([report.home], url, [pair for pair in paths if pair[0].rstrip("/").startswith("/")])
-    return Mapping(tuple(locations), with_paths.target, with_paths.paths)
+    places = [(report.siteurl, ""), (report.home, ""), *_content_addresses(report)]
+    locations = {
+        (location.host, location.ports, location.path): replace(location, below=below)
+        for address, below in places
+        for location in Mapping.of([address], url).sources
+    }
+    paths = [
+        (path, f"{docroot.rstrip('/')}/{root.place}".rstrip("/")) for root in report.roots for path in (root.path, root.real)
+    ]
+    with_paths = Mapping.of(
+        [report.home], url, [*(pair for pair in paths if pair[0].rstrip("/").startswith("/")), *_relative(report)]
+    )
+    by_length = sorted(locations.values(), key=lambda location: -len(location.path))
+    return Mapping(tuple(by_length), with_paths.target, with_paths.paths)
+
+
+_ADDRESSES = {"WP_CONTENT_URL": "content", "WP_PLUGIN_URL": "plugins", "WPMU_PLUGIN_URL": "mu-plugins"}
+
+
+def _content_addresses(report: SiteReport) -> Iterator[tuple[str, str]]:
+    """Where the source shows its content directories, and their paths below the clone's address."""
+    for name, root in _ADDRESSES.items():
+        address = report.constants.get(name)
+        if isinstance(address, str) and address.startswith(("http://", "https://")) and urlsplit(address).hostname:
+            yield address, "/" + place_of(report.roots, root)
+
+
+def _relative(report: SiteReport) -> list[tuple[str, str]]:
+    """Addresses without a host, as far as they cannot be anything else: `/blog/wp-content` of a site at `/blog`."""
+    path = urlsplit(report.siteurl).path.rstrip("/")
+    return [(f"{path}/{name}", f"/{name}") for name in ("wp-content", "wp-includes", "wp-admin") if path]
 
 
 def _report(context: StepContext, counts: Counts) -> None:

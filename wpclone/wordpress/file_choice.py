@@ -13,6 +13,8 @@ _KINDS_LEFT_OUT = {
     "x": "a link to nothing",
     "c": "a link in a circle",
     "o": "neither file, directory nor link",
+    "h": "a link to the source's configuration",
+    "n": "another WordPress, with its own configuration",
     "u": "a directory the web server's user cannot read",
 }
 

@@ -20,14 +20,13 @@ DROP_INS = (
 )  # fmt: skip
 
 _CONFIG = "the clone has its own configuration"
+_SECRETS = "holds the source's secrets"
 _HOST = "bound to the source's web server"
 _CACHE = "a cache; the clone fills its own"
 _BACKUP = "backups of the source"
 _DEVELOPMENT = "development files that no page needs"
 
 _FILES: dict[bytes, str] = {
-    b"wp-config.php": _CONFIG,
-    b"wp-config-sample.php": _CONFIG,
     b".user.ini": _HOST,
     b"php.ini": _HOST,
     b"web.config": _HOST,
@@ -55,7 +54,12 @@ _DIRECTORIES: dict[bytes, str] = {
     b".git": _DEVELOPMENT,
     b".svn": _DEVELOPMENT,
 }
-_NAMES: dict[bytes, str] = {b".user.ini": _HOST, b"error_log": "the source's log", b"debug.log": "the source's log"}
+_NAMES: dict[bytes, str] = {
+    b".user.ini": _HOST,
+    b".env": _SECRETS,
+    b"error_log": "the source's log",
+    b"debug.log": "the source's log",
+}
 _SUFFIXES: dict[bytes, str] = {b".wpress": _BACKUP}
 
 
@@ -85,6 +89,8 @@ def file_left_out(path: bytes, extra: Sequence[str] = ()) -> str | None:
     """Why the file at `path` is not copied, or None. `extra` are the caller's own globs (see `excludes`)."""
     if path in _FILES:
         return _FILES[path]
+    if path.startswith(b"wp-config") and b"/" not in path:
+        return _CONFIG  # wp-config.php.bak and the like
     name = path.rpartition(b"/")[2]
     if name in _NAMES:
         return _NAMES[name]

@@ -10,10 +10,11 @@ import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from wpclone.wordpress import excludes
 from wpclone.wordpress.agent.client import AgentClient
@@ -25,6 +26,7 @@ from wpclone.wordpress.file_choice import why_not
 from wpclone.wordpress.file_rules import LeftOut, shown
 from wpclone.wordpress.file_state import CopiedFile, FileState, Indexed
 from wpclone.wordpress.file_writer import TreeWriter, checked_path
+from wpclone.wordpress.htaccess import adapt
 from wpclone.wordpress.inspect import SiteReport
 from wpclone.wordpress.progress import Counts, Progress
 from wpclone.wordpress.roots import Root
@@ -76,7 +78,12 @@ async def copy_files(
     state = FileState(fence.path, [[asdict(tree) for tree in report.roots], list(exclude)])
     if not await blocking(state.has_index):
         await _index(agent, report.roots, state, fence, exclude)
-    return await _Copy(agent, report.roots, state, TreeWriter(root, fence), progress).run(root)
+    copied = await _Copy(agent, report.roots, state, TreeWriter(root, fence), progress).run(root)
+    path = urlsplit(report.siteurl).path.rstrip("/")
+    adapted = await blocking(adapt, root, fence, path=path, has_permalinks=bool(report.permalink_structure))
+    if adapted is not None:
+        await blocking(state.note_left_out, [adapted])
+    return replace(copied, excluded=state.left_out())
 
 
 async def _index(agent: AgentClient, roots: Sequence[Root], state: FileState, fence: Fence, exclude: Sequence[str]) -> None:

@@ -106,8 +106,7 @@ class SiteReport:
         made["left_out_files"] = tuple(LeftOut(**item) for item in made.get("left_out_files", ()))
         made["excluded"] = tuple(Excluded(**item) for item in made.get("excluded", ()))
         made["roots"] = tuple(
-            Root(root["name"], root["path"], root["place"], tuple((here, usual) for here, usual in root["usual"]))
-            for root in made["roots"]
+            Root(**{**root, "usual": tuple((here, usual) for here, usual in root["usual"])}) for root in made["roots"]
         )
         return cls(**made)
 
@@ -137,7 +136,7 @@ async def _report(agent: AgentClient, said: Mapping[str, Any], keep: Collection[
     kept, withheld = _without_secrets(constants, keep)
     if not options.get("siteurl"):
         raise SiteError(Reason.NOT_WORDPRESS, "The site's options have no siteurl; repair the site's database first.")
-    roots = roots_to_copy({name: decoded(path) for name, path in said["roots"].items()})
+    roots = roots_to_copy(_paths(said["roots"]), _paths(said["real"]))
     tally = Tally(exclude)
     own, left_out, views = _tables(said["tables"], str(said["prefix"]), constants, exclude, tally)
     files = await _count_files(agent, roots, exclude, tally)
@@ -179,6 +178,10 @@ async def _report(agent: AgentClient, said: Mapping[str, Any], keep: Collection[
         left_out_files=tuple(files.left_out),
         left_out_files_count=files.left_out_count,
     )
+
+
+def _paths(said: Mapping[str, object]) -> dict[str, bytes]:
+    return {name: decoded(path) for name, path in said.items()}
 
 
 def _text(value: object) -> str:

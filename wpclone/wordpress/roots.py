@@ -6,7 +6,7 @@ copy, because the constants that name it move along (see wp_config). What lies o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wpclone.wordpress.file_rules import directories_left_out, shown
@@ -22,12 +22,14 @@ class Root:
     """One tree to copy: the agent's `name` for it, its `path` there, its `place` in the copy, relative to the docroot.
 
     `usual` are directories below it that WordPress's defaults call otherwise: (path below the root, usual path in a docroot).
+    `real` is its path without links.
     """
 
     name: str
     path: str
     place: str
     usual: tuple[tuple[str, str], ...] = ()
+    real: str = ""
 
     def local(self, path: bytes) -> bytes:
         """Where a path below this root lies in the copy, relative to its docroot."""
@@ -53,8 +55,20 @@ class Root:
         return found
 
 
-def roots_to_copy(roots: Mapping[str, bytes]) -> tuple[Root, ...]:
-    """The trees to copy, none inside another."""
+def place_of(roots: Sequence[Root], name: str) -> str:
+    """Where the directory `name` (`content`, `plugins`…) of the source lies in the copy, relative to its docroot."""
+    for root in roots:
+        if root.name == name:
+            return root.place
+    for root in roots:
+        for here, usual in root.usual:
+            if usual == _PLACES[name]:
+                return root.local(here.encode()).decode()
+    return _PLACES[name]
+
+
+def roots_to_copy(roots: Mapping[str, bytes], real: Mapping[str, bytes]) -> tuple[Root, ...]:
+    """The trees to copy, none inside another. `real` are the paths without links."""
     found: list[Root] = []
     for name, place in _PLACES.items():
         path = roots.get(name)
@@ -62,7 +76,7 @@ def roots_to_copy(roots: Mapping[str, bytes]) -> tuple[Root, ...]:
             continue
         holder = next((root for root in found if _below(path, root.path.encode())), None)
         if holder is None:
-            found.append(Root(name, shown(path), place))
+            found.append(Root(name, shown(path), place, real=shown(real.get(name, b""))))
             continue
         here = path[len(holder.path.encode()) :].strip(b"/")
         if holder.rule_path(here) != place.encode():

@@ -46,6 +46,23 @@ def test_content_outside_of_the_core_is_mapped_to_its_place_in_the_docroot() -> 
     assert moved == b"/docroot/wp-content/uploads/2030/a.jpg"
 
 
+@pytest.mark.parametrize(("before", "after"), [
+    ("https://e.com/app/uploads/a.jpg", f"{URL}/wp-content/uploads/a.jpg"),
+    ("https:\\/\\/e.com\\/app\\/uploads", "http:\\/\\/clone-1.localhost:8080\\/wp-content\\/uploads"),
+    ("https://cdn.e.net/plugins/x.js", f"{URL}/wp-content/plugins/x.js"),
+    ("https://e.com/application/", f"{URL}/application/"),
+    ("/srv/e/app/uploads", "/docroot/wp-content/uploads"),
+    ("/data/e/app/uploads", "/docroot/wp-content/uploads"),
+    ('src="/wp/wp-includes/js/x.js"', 'src="/wp-includes/js/x.js"'),
+    ("https://other.com/wp/wp-content/x", "https://other.com/wp/wp-content/x"),
+])  # fmt: skip
+def test_content_shown_at_another_address_is_where_the_clone_shows_it(before: str, after: str) -> None:
+    roots = (*REPORT.roots, Root("content", "/srv/e/app", "wp-content", real="/data/e/app"))
+    constants = {"WP_CONTENT_URL": "https://e.com/app", "WP_PLUGIN_URL": "https://cdn.e.net/plugins"}
+    moved = Rewriter(mapping(replace(REPORT, roots=roots, constants=constants), URL, "/docroot"))
+    assert moved.value(before.encode()).value.decode() == after
+
+
 def test_a_site_that_is_too_large_or_does_not_fit_is_refused_with_numbers() -> None:
     refuse_too_large(REPORT, 6_000_000)
     with pytest.raises(Fatal, match="6 MB") as raised:

@@ -260,7 +260,7 @@ final class Site
         throw new Failure('NOT_WORDPRESS', 'no WordPress was found around the agent');
     }
 
-    private static function core(string $directory): bool
+    public static function core(string $directory): bool
     {
         return @is_file($directory . '/wp-settings.php') && @is_file($directory . '/wp-includes/version.php');
     }
@@ -499,6 +499,7 @@ final class Describe
             'abspath' => base64_encode($site->abspath),
             'config' => base64_encode($site->config),
             'roots' => array_map('base64_encode', $site->roots()),
+            'real' => array_map('base64_encode', array_filter(array_map('realpath', $site->roots()))),
             'folder' => base64_encode(State::dedicated() ? __DIR__ : __FILE__),
             'wp' => $version,
             'php' => PHP_VERSION,
@@ -611,6 +612,8 @@ final class Index
     private $budget;
     /** @var array<string, bool> */
     private $skip;
+    /** @var string[] */
+    private $roots = [];
     /** @var string[] names of the agent's own files, which no copy gets */
     private $own;
     /** @var string */
@@ -632,6 +635,7 @@ final class Index
         $self->answer = $answer;
         $self->budget = $budget;
         $self->own = $state->names();
+        $self->roots = array_values($roots);
         $self->real = (string) realpath($root);
         $self->skip = array_fill_keys(array_map('base64_decode', $asked['skip'] ?? []), true);
         $after = isset($asked['after']) ? (string) base64_decode($asked['after']) : '';
@@ -698,8 +702,13 @@ final class Index
             return $this->link($full, $path, $after, $above, $sent, $about);
         }
         if ($kind === 0040000) {
+            // Another site in a directory of this one. One without a configuration is this site's: WordPress in its own directory.
+            $other = Site::core($full) && @is_file($full . '/wp-config.php') && !in_array($full, $this->roots, true);
             if (!$sent) {
-                $this->entry('d', $path, $about, '');
+                $this->entry($other ? 'n' : 'd', $path, $about, '');
+            }
+            if ($other) {
+                return !$this->due();
             }
             $real = realpath($full) ?: $full;
             return $this->due() ? false : $this->walk($full, $path, $after, array_merge($above, [$real]));
@@ -731,6 +740,12 @@ final class Index
         }
         $target = @stat($full);
         if ($target === false) {
+            return true;
+        }
+        if (in_array(basename($real), ['wp-config.php', '.env'], true)) {
+            if (!$sent) {
+                $this->entry('h', $path, $about, '');
+            }
             return true;
         }
         $directory = ($target['mode'] & 0170000) === 0040000;

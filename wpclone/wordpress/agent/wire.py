@@ -100,8 +100,8 @@ def decoded(value: object) -> bytes:
 @dataclass(frozen=True)
 class Entry:
     """One name below a root. `kind`: f file, d directory, l link inside the root, F and D file and directory a link leads out to,
-    x dead link, s left out as asked,
-    c link in a circle, o other (socket, device), u unreadable directory. `target`: of l, relative to the root."""
+    x dead link, s left out as asked, c link in a circle, h link to a file of secrets, n another WordPress, o other (socket,
+    device), u unreadable directory. `target`: of l, relative to the root."""
 
     kind: str
     path: bytes

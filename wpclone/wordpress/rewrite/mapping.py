@@ -17,11 +17,13 @@ class Location:
     """A place on the web, without its scheme: the host without `www.`, the ports it answers on, the path below which it is.
 
     `ports` holds None when the address is written without a port. `path` is empty or starts with a slash and ends without one.
+    `below` is like it: where the location comes to lie below the target.
     """
 
     host: str
     ports: frozenset[int | None]
     path: str
+    below: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class _Place:
 
     ports: frozenset[int | None]
     path: re.Pattern[bytes] | None
+    target_path: bytes
 
 
 class Finder:
@@ -41,15 +42,15 @@ class Finder:
 
     def __init__(self, mapping: Mapping) -> None:
         self._target = mapping.target
-        self._target_path = mapping.target.path.encode()
         self._target_host = mapping.target.host.encode("ascii")
         self._places: dict[bytes, list[_Place]] = {}
         self._already: dict[bytes, re.Pattern[bytes]] = {}
         cores: list[bytes] = []
         for location in mapping.sources:
             inside = _already_there(location, mapping.target)
+            target_path = (mapping.target.path + location.below).encode()
             for needle in hosts.spellings(location.host):
-                self._places.setdefault(needle, []).append(_Place(location.ports, _path(location.path)))
+                self._places.setdefault(needle, []).append(_Place(location.ports, _path(location.path), target_path))
                 if inside:
                     self._already[needle] = inside
             cores += hosts.base64_cores(location.host.encode("ascii"))
@@ -112,29 +113,34 @@ class Finder:
         if not scheme and (before["other"] or before["user"]):
             return None  # ftp://, git://: not what this site answers; //bob@: rather an e-mail address
         port = int(after["port"]) if after["port"] else None
-        end = self._end(raw, after.end(), port, needle, places)
+        end, target_path = self._end(raw, after.end(), port, needle, places)
         if end < 0:
             return None
         start = at - before.end("scheme" if scheme else "lead")
         host_at = at - len(before["www"] or b"")
         slash = raw[at - before.end("slash") : at - before.start("slash")]
-        new = self._scheme(raw[start : start + len(scheme)]) + raw[start + len(scheme) : host_at] + self._authority(slash)
+        new = (
+            self._scheme(raw[start : start + len(scheme)])
+            + raw[start + len(scheme) : host_at]
+            + self._authority(slash, target_path)
+        )
         return Edit(start, end, new, 1)
 
-    def _end(self, raw: bytes, at: int, port: int | None, needle: bytes, places: list[_Place]) -> int:
-        """Where the matched location ends, or -1 when the address is outside all of them or is the target's already."""
+    def _end(self, raw: bytes, at: int, port: int | None, needle: bytes, places: list[_Place]) -> tuple[int, bytes]:
+        """Where the matched location ends and its path at the target; -1 when the address is outside all of them or is the
+        target's already."""
         inside = self._already.get(needle)
         if inside is not None and (self._target.port == port) and inside.match(raw, at):
-            return -1
+            return -1, b""
         for place in places:
             if port not in place.ports:
                 continue
             if place.path is None:
-                return at
+                return at, place.target_path
             found = place.path.match(raw, at)
             if found:
-                return found.end()
-        return -1
+                return found.end(), place.target_path
+        return -1, b""
 
     def _scheme(self, old: bytes) -> bytes:
         secure = self._target.scheme == "https"
@@ -145,9 +151,9 @@ class Finder:
             return b"wss" if secure else b"ws"
         return old  # none, or webcal:, feed:
 
-    def _authority(self, slash: bytes) -> bytes:
+    def _authority(self, slash: bytes, path: bytes) -> bytes:
         port = b"" if self._target.port is None else spelling.colon_like(slash) + b"%d" % self._target.port
-        return self._target_host + port + spelling.like(slash, self._target_path)
+        return self._target_host + port + spelling.like(slash, path)
 
 
 def _path(path: str) -> re.Pattern[bytes] | None:
