@@ -65,6 +65,10 @@ class Claims:
     def drain(self) -> None:
         """Each job goes back after its present step."""
         self._is_draining = True
+        self.send_away()
+
+    def send_away(self) -> None:
+        """Each job that is held now goes back after its present step; further ones may come."""
         for mine in self._mine.values():
             mine.orders.drain()
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import structlog
 
+from workers.alone import Alone
 from workers.claims import Claims
 from workers.failpoints import Failpoints
 from workers.fairness import Fairness
@@ -25,7 +25,7 @@ from wpclone.core.bus import Bus, Delivery
 from wpclone.core.clock import Clock
 from wpclone.core.jobs.errors import BusUnavailable, StoreUnavailable
 from wpclone.core.jobs.job import Claim, Ring
-from wpclone.core.jobs.states import JobState, Priority
+from wpclone.core.jobs.states import Priority
 from wpclone.core.metrics import Metrics
 from wpclone.core.store import JobStore
 
@@ -43,14 +43,8 @@ SKIPPED_FOR = 1.0
 OUTAGE_PAUSE = 1.0
 """Seconds without fetching after the bus did not answer, and between two questions to a store that does not."""
 
-ALONE_FROM = 2
-"""A job that lapsed this often runs alone on its worker."""
-
 LOOK_AGAIN = 5.0
 """Seconds between two looks at what should have been told and may not have been."""
-
-ALONE_PAUSE = timedelta(seconds=2)
-"""How long such a job waits when the worker has others."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ class Consumer:
         self._claiming = 0
         self._empty_until: dict[Priority, float] = {}
         self._closed_until = 0.0
-        self._alone: str | None = None
+        self._alone = Alone(post.store, claims, post.clock, opened=self._open)
         self._is_draining = False
         self._is_store_out = False
         self._changed = asyncio.Event()
@@ -116,8 +110,11 @@ class Consumer:
     def _free(self) -> int:
         return self._slots - len(self._pulling) - self._claiming - len(self._claims)
 
+    def _open(self) -> None:
+        self._changed.set()
+
     def _is_open(self) -> bool:
-        return not self._is_draining and self._alone is None
+        return not self._is_draining and not self._alone.is_closed
 
     def _start_a_pull(self, now: float) -> bool:
         idle = [priority for priority in WEIGHTS if priority not in self._pulling]
@@ -196,46 +193,10 @@ class Consumer:
 
     async def _run(self, claim: Claim) -> None:
         """Run the job to its end, its pause or its loss; alone if it may be what kills workers."""
-        job_id = claim.job.job_id
-        if claim.job.lapses < ALONE_FROM:
-            await self._claims.run(claim)
-            return
-        if self._alone is not None or self._claiming or len(self._claims) > 1:
-            await self._claims.give_back(claim, ALONE_PAUSE)
-            if self._alone is not None:
-                return
-            self._alone = job_id
-            alone = await self._claim_when_empty(job_id)
+        if self._alone.is_suspect(claim.job):
+            await self._alone.run(claim, is_busy=self._claiming > 0)
         else:
-            self._alone = job_id
-            alone = claim
-        try:
-            if alone is not None:
-                _log.warning("job.runs_alone", job_id=job_id, lapses=alone.job.lapses)
-                await self._claims.run(alone)
-        finally:
-            self._alone = None
-            self._changed.set()
-
-    async def _claim_when_empty(self, job_id: str) -> Claim | None:
-        """Claim the job once this worker has nothing else, unless another worker was faster."""
-        await self._post.clock.sleep(ALONE_PAUSE.total_seconds())
-        try:
-            while not await self._is_empty_soon():
-                job = await self._post.store.get_job(job_id)
-                if job is None or job.state is not JobState.PENDING:
-                    return None
-            return None if self._is_draining else await self._claims.make(job_id)
-        except StoreUnavailable:
-            return None
-
-    async def _is_empty_soon(self) -> bool:
-        try:
-            async with asyncio.timeout(LOOK_AGAIN):
-                await self._claims.empty()
-        except TimeoutError:
-            return False
-        return True
+            await self._claims.run(claim)
 
     async def _ack(self, delivery: Delivery) -> None:
         try:
