@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 LONGEST = 2048
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
+_USER = re.compile(r"(?P<scheme>https?://)(?P<user>[^/?#@:]+:[^/?#@]*)@(?P<rest>[^@]*)", re.IGNORECASE | re.DOTALL)
 _ODD = re.compile(r"[\s\x00-\x1f\x7f<>\"\\^`{|}]")
+
+
+def without_user(url: str) -> tuple[str, str]:
+    """The URL without `user:password@`, and that: what a web server in front of a site asks for (HTTP Basic), in plain text."""
+    found = _USER.fullmatch(url)
+    return (found["scheme"] + found["rest"], unquote(found["user"])) if found else (url, "")
 
 
 def fault(url: str) -> str | None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
+from yarl import URL
+
 from workers.step import StepContext
 from wpclone.core.jobs.errors import Fatal
 from wpclone.wordpress.address import AddressPolicy
@@ -42,16 +44,25 @@ class Sources:
             yield
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[SiteSession]:
-        """A session for one attempt."""
+    async def session(self, context: StepContext | None = None) -> AsyncIterator[SiteSession]:
+        """A session for one attempt; of a job whose site asks for HTTP Basic, one that answers."""
         async with SiteSession(self.policy, clock=self.clock, chance=self.chance) as session:
+            if context is not None:
+                _answer_basic(session, context)
             yield session
 
     @asynccontextmanager
     async def agent(self, context: StepContext) -> AsyncIterator[AgentClient]:
         """The source's agent, after `reach_source`."""
-        async with self.session() as session:
+        async with self.session(context) as session:
             yield AgentClient(session, address(context))
+
+
+def _answer_basic(session: SiteSession, context: StepContext) -> None:
+    """Give the session the web server's user and password, which came in the URL and are kept among the job's secrets."""
+    user, _, password = str(context.secrets.source.get("basic", "")).partition(":")
+    if user:
+        session.remember(URL(context.job.request["source_url"]).with_user(user).with_password(password))
 
 
 def is_admin_login(context: StepContext) -> bool:

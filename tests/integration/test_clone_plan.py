@@ -295,3 +295,22 @@ async def test_a_clones_own_agent_reads_it_and_nobody_else_does(yard: Yard) -> N
         assert report.files == job.result["files"]
         assert refused.value.reason is Reason.AGENT_REFUSED
         assert (await asyncio.to_thread(fetch, port, host, "/index.php/wpclone-agent.php")).status == 404
+
+
+async def test_a_site_behind_a_web_servers_password_is_cloned_with_it_and_nobody_is_told(yard: Yard) -> None:
+    passwords = yard.source.place / "passwords"
+    passwords.write_text("visitor:{SHA}nU4eI71bcnBGqeO0t9tXvY1u5oQ=\n")  # "pass"
+    rules = yard.source.docroot / ".htaccess"
+    before = rules.read_bytes()
+    basic = f'AuthType Basic\nAuthName "x"\nAuthUserFile {passwords}\nRequire valid-user\n'
+    yard.source.put(".htaccess", basic.encode() + before)
+    try:
+        refused = await yard.clone(admin(yard))
+        job = await yard.clone({**admin(yard), "basic": "visitor:pass"})
+    finally:
+        yard.source.put(".htaccess", before)
+    assert refused.error is not None
+    assert refused.error.reason == "SOURCE_BASIC_AUTH"
+    assert job.state is JobState.COMPLETED, job.error
+    assert "visitor" not in json.dumps([dict(step.facts) for step in job.steps]) + json.dumps(dict(job.request))
+    await yard.delete(job.job_id)

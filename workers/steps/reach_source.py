@@ -28,7 +28,7 @@ class ReachSource:
     async def do(self, context: StepContext) -> Done:
         """Facts: `agent_url`. The key derives from the job's seed, so a second install finds the first."""
         await check_address(context.job.request["source_url"], self._sources.policy)
-        async with self._sources.session() as session:
+        async with self._sources.session(context) as session:
             if is_admin_login(context):
                 secrets = context.secrets
                 async with self._sources.alone(context):
@@ -55,7 +55,7 @@ class ReachSource:
     async def _remove(self, context: StepContext) -> None:
         key = context.secrets.agent_key
         url = context.facts.get(REACH, {}).get("agent_url")
-        async with self._sources.session() as session:
+        async with self._sources.session(context) as session:
             if url is None:
                 # Nobody knows whether an upload happened before the end of the last attempt: a repeat finds it.
                 async with self._sources.alone(context):

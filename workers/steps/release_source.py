@@ -25,7 +25,7 @@ class ReleaseSource:
         if not is_admin_login(context):
             return Done({"agent": "kept"})
         try:
-            async with self._sources.session() as session:
+            async with self._sources.session(context) as session:
                 await remove_agent(session, address(context))
         except SiteError as error:
             if error.transient and not context.is_last_attempt:
