@@ -93,6 +93,25 @@ async def test_a_flood_delays_another_customer_by_little(place: Field) -> None:
     assert crowded < 2 * alone + 2
 
 
+@pytest.mark.full
+async def test_a_thousand_jobs_without_a_cap_delay_anothers_five_by_no_more_than_their_number(place: Field) -> None:
+    await place.store.create_customer("globex", Limits())
+    for _ in range(2):
+        place.start(slots=4)
+    await place.accept(1000, millis=100)
+    for _ in range(3):
+        beside = await place.accept(5, customer="globex", millis=100)
+        await place.ended(beside, within=100)
+        begun_between = (
+            "SELECT COUNT(*) FROM jobs JOIN job_steps s USING (job_id) WHERE customer_id = 'acme' AND s.position = 0"
+            " AND s.started_at > (SELECT MAX(created_at) FROM jobs WHERE job_id IN %s)"
+            " AND s.started_at < (SELECT MAX(started_at) FROM job_steps WHERE position = 0 AND job_id IN %s)"
+        )
+        ((went_first,),) = place.rows(begun_between, beside, beside)
+        # As many as the five, and those for which a slot was free before anybody looked who waits: one for each slot.
+        assert went_first <= 5 + 8, "jobs of the flood that began before the last of the five"
+
+
 async def poisoned(place: Field, good: int, *, bad: int, killers: int, within: float) -> tuple[list[str], list[str]]:
     """Good jobs alone, then as many among jobs that always raise and that kill their worker: the ids of these two sorts."""
     for _ in range(3):
