@@ -44,7 +44,8 @@ class Staged:
         except SiteError:
             return point
         finally:
-            left, _ = self.agent.left, self.agent.dies_at(0)
+            left = self.agent.left
+            self.agent.dies_at(0)
         return point - left
 
     async def claimed(self) -> Restoring:

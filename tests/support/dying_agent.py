@@ -1,4 +1,4 @@
-"""An agent whose PHP process kills itself at a chosen point of an exchange: every journal write, every rename, every statement."""
+"""An agent whose PHP process kills itself at a chosen point of an exchange: around every journal write and every rename."""
 
 import secrets
 import time
@@ -30,7 +30,8 @@ _POINT = b" Dies::maybe(); "
 # Where the process may die: (what is found in the source exactly once, the same with points).
 _PLACES = (
     (b"        if (!rename($fresh, $file)) {", _POINT + b"if (!rename($fresh, $file)) {"),
-    (b"            throw self::refused($file);\n        }\n    }\n", b"            throw self::refused($file);\n        }\n" + _POINT + b"}\n"),
+    (b"            throw self::refused($file);\n        }\n    }\n",
+     b"            throw self::refused($file);\n        }\n" + _POINT + b"}\n"),
     (b"        if (!@rename($from, $to)) {", _POINT + b"if (!@rename($from, $to)) {"),
     (b"            throw Place::refused($from);\n        }\n", b"            throw Place::refused($from);\n        }\n" + _POINT),
     (b"$link->query($sql, MYSQLI_ASYNC);", b"$link->query($sql, MYSQLI_ASYNC);" + _POINT),

@@ -29,8 +29,6 @@ from wpclone.wordpress.table_plan import TablePlan, plan_table
 from wpclone.wordpress.table_ranges import NOTHING, joined
 
 _DEFER_FROM_ROWS = 20_000
-# Longer rows are put together at the target from statements of this size, so that PHP there needs little memory.
-_PACKET_BYTES = 1 << 20
 _CHECK_NAME = re.compile(rb"^CONSTRAINT `(?:[^`]|``)*` (?=CHECK )")
 # What InnoDB cannot have and another engine can: a counter inside a key, longer rows, longer keys.
 _ENGINE_ERRORS = ("error 1005", "error 1031", "error 1071", "error 1075", "error 1118", "error 1163", "error 1214", "error 1478")
@@ -234,7 +232,7 @@ class _Staging:
 
     def _chunk(self, staged: _Staged, frame: RowsFrame) -> Chunk:
         try:
-            return chunk(staged.plan, frame, self._rewriter, min(self._examined.packet_bytes, _PACKET_BYTES))
+            return chunk(staged.plan, frame, self._rewriter, self._examined.packet_bytes)
         except Damaged as error:
             raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, table=staged.source) from error
 
