@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.clone_databases import CloneDatabases
+from workers.clone_report import clone_report
 from workers.dry_run_plan import dry_run_plan
 from workers.pages import Pages
 from workers.plans import Plan, PlannedStep
@@ -21,23 +22,15 @@ from workers.steps.create_site import CreateSite
 from workers.steps.guard import Guard, GuardRoom
 from workers.steps.preflight import Preflight, Room
 from workers.steps.record_base import RecordBase
-from workers.steps.release_source import ReleaseSource
 from workers.steps.verify import Verify
 from wpclone.core.jobs.job import Facts, Job
 from wpclone.core.jobs.retry import RetryPolicy
 from wpclone.core.jobs.states import CloneState, JobKind
 from wpclone.core.jobs.transitions import CloneChange
-from wpclone.wordpress.constants import Withheld
 
 VERSION = 3
 """The newest definition of a clone job; `NewJob.definition_version` names it. Version 2 leaves out what a request excludes,
 and has dry runs: a worker that would copy it all must not take such a job. Version 3 remembers the clone's rows for a restore."""
-
-MOST_LISTED = 200
-"""Entries of a list in the result; facts of the steps have all."""
-
-_OWN = Withheld.SET_BY_CLONE.value
-"""Constants that every clone sets itself are no news."""
 
 _PATIENT = RetryPolicy(attempts=6, base=timedelta(seconds=2), most=timedelta(seconds=120))
 _HEALTH = RetryPolicy(attempts=4, base=timedelta(seconds=1), most=timedelta(seconds=5))
@@ -99,7 +92,7 @@ class CloneEnding:
             "copy_seconds": round(_seconds(job, CopyFiles.name) + _seconds(job, CopyTables.name), 3),
             "consistency": tables["consistency"],
             "egress": guard["egress"],
-            "report": _report(facts),
+            "report": clone_report(facts),
         }
         change = CloneChange(
             CloneState.READY, facts=_clone_facts(facts), url=guard["url"], admin_login=guard["admin_login"], starts_ttl=True
@@ -109,32 +102,6 @@ class CloneEnding:
     def given_up(self, job: Job) -> CloneChange | None:
         """There is no clone."""
         return CloneChange(CloneState.FAILED)
-
-
-def _report(facts: Mapping[str, Facts]) -> dict[str, Any]:
-    """What was left out or changed, and why. Long lists are cut, their lengths told."""
-    site, files, tables = facts[Preflight.name]["report"], facts[CopyFiles.name], facts[CopyTables.name]
-    report: dict[str, Any] = {
-        "withheld_constants": {name: why for name, why in facts[Guard.name]["withheld_constants"].items() if why != _OWN},
-        "code_in_wp_config": site["code_found"],
-        "excluded": site.get("excluded", []),
-        "left_out_tables": site["left_out"],
-        "reported_tables": tables["reported"],
-        "fuzzy_tables": tables.get("fuzzy", []),
-        "tables_read_again": tables.get("read_again", []),
-        "excluded_files": files["excluded"],
-        "followed_links": files["followed"],
-        "changed_files": files["changed"],
-        "source": {name: site[name] for name in ("wp_version", "php_version", "db_version")},
-        "agent": facts[ReleaseSource.name]["agent"],
-        "title": facts[Verify.name]["title"],
-    }
-    for name, value in list(report.items()):
-        if isinstance(value, list | tuple) and len(value) > MOST_LISTED:
-            report[name] = list(value[:MOST_LISTED])
-            report[f"{name}_count"] = len(value)
-    report["rewrite"] = {"rewritten": sum(table["rewritten"] for table in tables["tables"]), "left": tables.get("left", [])}
-    return report
 
 
 def _clone_facts(facts: Mapping[str, Facts]) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Tables of a real source, copied by the real agent into a new database on a real MariaDB."""
 
 import asyncio
+import base64
 import json
 import random
 import secrets
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,8 +20,10 @@ from wpclone.wordpress.agent.client import AgentClient
 from wpclone.wordpress.errors import FencedOff, Reason, SiteError
 from wpclone.wordpress.inspect import SiteReport, inspect
 from wpclone.wordpress.progress import Counts
-from wpclone.wordpress.rewrite import Result
-from wpclone.wordpress.tables import Rewriter, TablesCopied, TargetDatabase, copy_tables, finish_tables
+from wpclone.wordpress.rewrite import Left, Mapping, Result
+from wpclone.wordpress.rewrite import Reason as LeftReason
+from wpclone.wordpress.rewrite import Rewriter as SiteRewriter
+from wpclone.wordpress.tables import Rewriter, TableCopied, TablesCopied, TargetDatabase, copy_tables, finish_tables
 
 
 @dataclass
@@ -121,7 +125,7 @@ class _Upper:
         return b"sample" in raw
 
     def value(self, raw: bytes) -> Result:
-        return Result(raw.replace(b"sample", b"sample!sample"), raw.count(b"sample"), ())
+        return Result(raw.replace(b"sample", b"sample!sample"), raw.count(b"sample"), (Left(LeftReason.BASE64, 0),))
 
 
 async def test_text_is_rewritten_once_and_bytes_and_passwords_never(source_site: SourceSite, target: Target) -> None:
@@ -230,7 +234,15 @@ async def test_the_checksum_does_not_depend_on_how_often_a_copy_was_resumed(
         for (table,) in target.sql("SHOW TABLES"):
             target.sql(f"DROP TABLE `{table}`")
         whole = await _copy(agent, target, fence=3, rewriter=_Upper())
-    assert resumed.tables == whole.tables
+    assert [_counted(table) for table in resumed.tables] == [_counted(table) for table in whole.tables]
+    proof = next(table.proof for table in whole.tables if table.name == "wp_big")
+    # k and t are text; each value gets a remark of this rewriter, and t has its word twelve times.
+    assert (proof.seen, proof.left["BASE64"], proof.changed["text"], proof.rewritten) == (2 * big, 2 * big, big, 12 * big)
+
+
+def _counted(table: TableCopied) -> TableCopied:
+    """All that is exact; which few of the places are kept depends on where ranges end."""
+    return replace(table, proof=replace(table.proof, places=()))
 
 
 async def test_a_frozen_worker_that_thaws_commits_nothing(source_site: SourceSite, target: Target, big: int) -> None:
@@ -387,3 +399,37 @@ async def test_a_target_that_is_down_is_told_as_transient(source_site: SourceSit
             await _copy(agent, Target(target.mariadb, replace(target.database, password="wrong")), report=report)
         assert (refused.value.reason, refused.value.transient) == (Reason.TARGET_DATABASE_REFUSED, False)
         assert "wrong" not in repr(refused.value)
+
+
+async def test_what_the_rewriter_did_is_counted_exactly_and_what_it_left_is_named(
+    source_site: SourceSite, target: Target
+) -> None:
+    url = source_site.url
+    rewriter = SiteRewriter(Mapping.of([url], "http://clone-0123456789ab.localhost:8080"))
+    values = [
+        f"{url}/a and {url}/b", f's:{len(url)}:"{url}";', json.dumps({"u": url}),
+        base64.b64encode(f"<a href='{url}/x'>".encode()).decode(),
+        f's:3:"{url}";', "nothing of it",
+    ]  # fmt: skip
+    for number, value in enumerate(values):
+        source_site.sql("INSERT INTO wp_postmeta (post_id, meta_key, meta_value) VALUES (99, %s, %s)", f"_proof_{number}", value)
+    ids = [row[0] for row in source_site.sql("SELECT meta_id FROM wp_postmeta WHERE post_id = 99 ORDER BY meta_id")]
+    try:
+        async with agent_of(source_site) as agent:
+            copied = await _copy(agent, target, rewriter=rewriter)
+        stored = [
+            str(row[0]).encode() for row in source_site.sql("SELECT meta_value FROM wp_postmeta WHERE meta_value IS NOT NULL")
+        ]
+        keys = len(source_site.sql("SELECT meta_key FROM wp_postmeta WHERE meta_key IS NOT NULL"))
+    finally:
+        source_site.sql("DELETE FROM wp_postmeta WHERE post_id = 99")
+    proof = next(table.proof for table in copied.tables if table.name == "wp_postmeta")
+    done = [rewriter.value(value) for value in stored]
+    assert proof.seen == keys + len(stored)
+    assert proof.changed == Counter(str(one.format) for one, old in zip(done, stored, strict=True) if one.value is not old)
+    assert {"text", "serialized", "json"} == set(proof.changed)
+    expected = {(f"meta_id={ids[3]}", "meta_value", "BASE64"), (f"meta_id={ids[4]}", "meta_value", "BROKEN_SERIALIZED")}
+    assert {tuple(place) for place in proof.places} >= expected
+    assert proof.left["BASE64"] == 1
+    told = copied.to_json()
+    assert sum(table["rewritten"] for table in told["tables"]) == copied.rewritten

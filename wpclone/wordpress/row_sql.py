@@ -13,6 +13,7 @@ from typing import Protocol
 from wpclone.wordpress.agent.wire import Damaged, RowsFrame
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.file_rules import shown
+from wpclone.wordpress.proof import MOST_PLACES, Place, Proof, key_text
 from wpclone.wordpress.table_plan import JSON, NUMBER, TEXT, Coded, Kind, TablePlan
 from wpclone.wordpress.table_ranges import Range
 from wpclone.wordpress.target import literal
@@ -51,6 +52,11 @@ class Rewritten(Protocol):
         """What was left and why."""
         ...
 
+    @property
+    def format(self) -> str:
+        """What a changed value was proved to have stayed: text, serialized or json."""
+        ...
+
 
 class Rewriter(Protocol):
     """What moves the site's addresses; wpclone.wordpress.rewrite.Rewriter is one."""
@@ -81,9 +87,12 @@ def chunk(plan: TablePlan, frame: RowsFrame, rewriter: Rewriter | None, packet: 
     width = len(plan.columns)
     if frame.width != width or len(frame.values) != frame.rows * width:
         raise Damaged("rows of another width than their table's")
-    counted = _Counted()
+    counted = _Counted(frame, plan)
     wanted = rewriter if rewriter is not None and (plan.is_wide or rewriter.could_match(frame.raw)) else None
-    columns = [_column(frame.values[place::width], kind, wanted, counted) for place, kind in enumerate(plan.kinds)]
+    columns = []
+    for place, kind in enumerate(plan.kinds):
+        counted.column = place
+        columns.append(_column(frame.values[place::width], kind, wanted, counted))
     rows = [b"(" + b",".join(values) + b")," for values in zip(*columns, strict=True)]
     statements: list[bytes] = []
     check = size = 0
@@ -96,33 +105,68 @@ def chunk(plan: TablePlan, frame: RowsFrame, rewriter: Rewriter | None, packet: 
         else:
             statements.append(plan.insert + group[:-1])
     until = tuple(value.hex() for value in frame.cursor) if plan.asked.key and frame.cursor else None
-    made = Range(until, frame.rows, frame.rows * width, frame.size, *frame.sums, check, size, counted.rewritten, counted.left)
+    made = Range(until, frame.rows, frame.rows * width, frame.size, *frame.sums, check, size, counted.proof())
     return Chunk(tuple(statements), made)
 
 
 class _Counted:
-    def __init__(self) -> None:
-        self.rewritten = 0
-        self.left: dict[str, int] = {}
+    """Counts what is done to a frame's values, while `column` is worked on and `row` is the next of its rows."""
+
+    def __init__(self, frame: RowsFrame, plan: TablePlan) -> None:
+        self._frame, self._plan = frame, plan
+        self.column = self.row = self.seen = self.rewritten = 0
+        self._changed: dict[str, int] = {}
+        self._left: dict[str, int] = {}
+        self._places: list[Place] = []
+
+    def count(self, result: Rewritten, *, is_changed: bool) -> None:
+        """One value's result."""
+        self.rewritten += result.rewritten
+        if is_changed:
+            self._changed[str(result.format)] = self._changed.get(str(result.format), 0) + 1
+        for left in result.left:
+            count = self._left[left.reason] = self._left.get(left.reason, 0) + 1
+            if count <= MOST_PLACES:
+                self._places.append(Place(self._key(), shown(self._plan.columns[self.column]), str(left.reason)))
+
+    def _key(self) -> str:
+        first = self.row * len(self._plan.columns)
+        names = [name for name, _ in self._plan.asked.key]
+        return key_text(names, [self._frame.values[first + place] for place in self._plan.asked.places])
+
+    def proof(self) -> Proof:
+        """All of it."""
+        return Proof(self.seen, self._changed, self.rewritten, self._left, tuple(self._places))
 
 
 def _column(values: Sequence[bytes | None], kind: Kind, rewriter: Rewriter | None, counted: _Counted) -> list[bytes]:
     if kind == NUMBER:
         return [b"NULL" if value is None else value if value.isdigit() else literal(value) for value in values]
-    if kind in (TEXT, JSON) and rewriter is not None:
-        values = [value and _rewritten(value, rewriter, counted) for value in values]
-    elif isinstance(kind, Coded) and rewriter is not None:
-        values = [value and _recoded(value, kind, rewriter, counted) for value in values]
+    if kind in (TEXT, JSON) or isinstance(kind, Coded):
+        counted.seen += len(values) - values.count(None)
+        if rewriter is not None:
+            values = _moved(values, kind, rewriter, counted)
     if kind == JSON:
         return [b"NULL" if value is None else _JSON_HEAD + literal(value) + _JSON_TAIL for value in values]
     return [b"NULL" if value is None else b"'" + value.replace(b"\\", b"\\\\").replace(b"'", b"\\'") + b"'" for value in values]
 
 
+def _moved(values: Sequence[bytes | None], kind: Kind, rewriter: Rewriter, counted: _Counted) -> list[bytes | None]:
+    moved: list[bytes | None] = []
+    for counted.row, value in enumerate(values):
+        if not value:
+            moved.append(value)
+        elif isinstance(kind, Coded):
+            moved.append(_recoded(value, kind, rewriter, counted))
+        else:
+            moved.append(_rewritten(value, rewriter, counted))
+    return moved
+
+
 def _rewritten(value: bytes, rewriter: Rewriter, counted: _Counted) -> bytes:
     result = rewriter.value(value)
-    counted.rewritten += result.rewritten
-    for left in result.left:
-        counted.left[left.reason] = counted.left.get(left.reason, 0) + 1
+    if result.value is not value or result.left:
+        counted.count(result, is_changed=result.value is not value)
     return result.value
 
 

@@ -6,11 +6,14 @@ Sums are CRC-32s that can be joined, so that they do not depend on where one fra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
+
+from wpclone.wordpress.proof import MOST_PLACES, MOST_PLACES_LATER, Proof, first, together
 
 _RANGE_BYTES = 8 << 20
 _MOST_RANGES = 256
+NOTHING_PROVED = Proof()
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Range:
     """Rows up to and with the key `until` (hexadecimal; None in a table without a key).
 
     `size` counts the values' bytes, `cells` the values. `lengths` and `values` are the sums over them as the source sent them,
-    `sql` over the `sql_size` bytes of SQL they became. `left`: what the rewriter left, by reason.
+    `sql` over the `sql_size` bytes of SQL they became. `proof`: what the rewriter did.
     """
 
     until: tuple[str, ...] | None
@@ -29,8 +32,7 @@ class Range:
     values: int
     sql: int
     sql_size: int
-    rewritten: int
-    left: Mapping[str, int] = field(default_factory=dict)
+    proof: Proof = NOTHING_PROVED
 
     @property
     def key(self) -> tuple[bytes, ...] | None:
@@ -42,36 +44,33 @@ class Range:
         """What the source is asked to compare."""
         return self.rows, self.lengths, self.values
 
+    @property
+    def rewritten(self) -> int:
+        """Addresses rewritten."""
+        return self.proof.rewritten
+
+    @property
+    def left(self) -> Mapping[str, int]:
+        """What the rewriter left, by reason."""
+        return self.proof.left
+
     def to_json(self) -> list[Any]:
         """As a list, because there are many."""
-        return [
-            self.until,
-            self.rows,
-            self.cells,
-            self.size,
-            self.lengths,
-            self.values,
-            self.sql,
-            self.sql_size,
-            self.rewritten,
-            self.left,
-        ]
+        sums = [self.rows, self.cells, self.size, self.lengths, self.values, self.sql, self.sql_size]
+        return [self.until, *sums, self.proof.to_json()]
 
     @classmethod
     def from_json(cls, value: Sequence[Any]) -> Range:
         """The inverse of `to_json`."""
-        until, *rest = value
-        return cls(None if until is None else tuple(until), *rest)
+        until, *sums = value[:-1]
+        return cls(*(None if until is None else tuple(until), *sums, Proof.from_json(value[-1])))
 
 
-NOTHING = Range(None, 0, 0, 0, 0, 0, 0, 0, 0)
+NOTHING = Range(None, 0, 0, 0, 0, 0, 0, 0)
 
 
 def joined(one: Range, other: Range) -> Range:
     """Two neighbours as one."""
-    left = dict(one.left)
-    for reason, count in other.left.items():
-        left[reason] = left.get(reason, 0) + count
     return Range(
         until=other.until if other.until is not None else one.until,
         rows=one.rows + other.rows,
@@ -81,8 +80,7 @@ def joined(one: Range, other: Range) -> Range:
         values=joined_sums(one.values, other.values, other.size),
         sql=joined_sums(one.sql, other.sql, other.sql_size),
         sql_size=one.sql_size + other.sql_size,
-        rewritten=one.rewritten + other.rewritten,
-        left=left,
+        proof=together(one.proof, other.proof),
     )
 
 
@@ -94,8 +92,11 @@ def extended(ranges: tuple[Range, ...], more: Range, *, keyed: bool) -> tuple[Ra
         return (more,)
     most = max(_RANGE_BYTES, sum(one.size for one in ranges) // _MOST_RANGES)
     if not keyed or ranges[-1].size + more.size <= most:
-        return (*ranges[:-1], joined(ranges[-1], more))
-    return (*ranges, more)
+        last = joined(ranges[-1], more)
+        few = first(last.proof.places, MOST_PLACES if len(ranges) == 1 else MOST_PLACES_LATER)
+        return (*ranges[:-1], replace(last, proof=replace(last.proof, places=few)))
+    few = first(more.proof.places, MOST_PLACES_LATER)
+    return (*ranges, replace(more, proof=replace(more.proof, places=few)))
 
 
 def replaced(ranges: tuple[Range, ...], place: int, new: Range) -> tuple[Range, ...]:

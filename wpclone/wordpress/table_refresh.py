@@ -90,7 +90,7 @@ class Refresher:
                         differing.add(place.plan.name)
                         await self.rows.begin()
                         await self.write(place.plan, b"DELETE FROM " + quoted(place.plan.name) + _where(place))
-                        new = Range(None, 0, 0, 0, 0, 0, 0, 0, 0)
+                        new = replace(NOTHING)
                     new = joined(new, await self._write(place.plan, frame))
                     if frame.last:
                         await self._save(place, new)

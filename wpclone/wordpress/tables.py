@@ -26,6 +26,7 @@ from wpclone.wordpress.inspect import SiteReport
 from wpclone.wordpress.ownership import CORE, USERS
 from wpclone.wordpress.programs import ProgramMaker, names
 from wpclone.wordpress.progress import Counts, Progress
+from wpclone.wordpress.proof import Place, Proof, shares, sums
 from wpclone.wordpress.row_sql import Chunk, Rewriter, chunk
 from wpclone.wordpress.table_build import TableBuilder, known_packet, known_server
 from wpclone.wordpress.table_plan import TablePlan, plan_table
@@ -40,18 +41,42 @@ _COMMIT_BYTES = 8 << 20
 _COMMIT_SECONDS = 2.0
 _AHEAD = 2
 _DUPLICATE = 1062
+MOST_LISTED = 200
+"""Places left that are listed in the facts of a copy."""
 _Item = tuple[TablePlan, RowsFrame, Chunk]
 
 
 @dataclass(frozen=True)
 class TableCopied:
-    """A copied table: rows written, bytes read, the CRC-32 of its rows' SQL in key order, addresses rewritten."""
+    """A copied table: rows written, bytes read, the CRC-32s of its values as they were read and of its SQL as it was written, in
+    key order; and what the rewriter did."""
 
     name: str
     rows: int
     bytes: int
+    read_checksum: int
     checksum: int
-    rewritten: int
+    proof: Proof
+
+    @property
+    def rewritten(self) -> int:
+        """Addresses rewritten."""
+        return self.proof.rewritten
+
+    def to_json(self, places: Sequence[Place]) -> dict[str, Any]:
+        """As plain objects; of the places left with only these."""
+        return {
+            "name": self.name,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "read_checksum": f"{self.read_checksum:08x}",
+            "checksum": f"{self.checksum:08x}",
+            "rewritten": self.rewritten,
+            "seen": self.proof.seen,
+            "changed": dict(self.proof.changed),
+            "left": dict(self.proof.left),
+            "places": [place._asdict() for place in places],
+        }
 
 
 @dataclass(frozen=True)
@@ -85,8 +110,19 @@ class TablesCopied:
         return sum(table.rewritten for table in self.tables)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain objects, with the sums."""
-        return {**asdict(self), "rows": self.rows, "bytes": self.bytes, "rewritten": self.rewritten}
+        """As plain objects, with the sums; places left are cut to `MOST_LISTED`, of which each table and reason has its share."""
+        listed = shares({table.name: table.proof.places for table in self.tables}, MOST_LISTED)
+        return {
+            "tables": [table.to_json(listed[table.name]) for table in self.tables],
+            "consistency": self.consistency,
+            "reported": [asdict(item) for item in self.reported],
+            "left": dict(self.left),
+            "fuzzy": list(self.fuzzy),
+            "read_again": list(self.read_again),
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "rewritten": self.rewritten,
+        }
 
 
 async def copy_tables(
@@ -317,9 +353,8 @@ class _Copy:
         for name, plan in self._plans.items():
             cursor = self._cursors[name]
             whole = cursor.whole
-            tables.append(TableCopied(shown(name), whole.rows, whole.size, whole.sql, whole.rewritten))
-            for reason, count in whole.left.items():
-                left[reason] = left.get(reason, 0) + count
+            tables.append(TableCopied(shown(name), whole.rows, whole.size, whole.values, whole.sql, whole.proof))
+            left = sums(left, whole.left)
             notes = list(dict.fromkeys([*plan.table.notes, *cursor.notes]))
             reported += [LeftOut(shown(name), note) for note in notes]
         changing = tuple(shown(name) for name in sorted(fuzzy))

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.unit.workers.desk import Desk
-from workers.clone_plan import MOST_LISTED, CloneEnding
+from workers.clone_plan import CloneEnding
+from workers.clone_report import MOST_LISTED
 from workers.delete_plan import DeleteEnding
 from workers.pages import Page
 from workers.steps.copy_tables import mapping
@@ -98,7 +99,11 @@ def test_a_home_page_that_is_not_the_sites_is_tried_again(page: Page) -> None:
 async def test_the_result_counts_what_was_copied_and_cuts_long_lists() -> None:
     desk = Desk()
     job = await desk.accept()
-    table = {"name": "wp_posts", "rows": 10, "bytes": 700, "rewritten": 4}
+    place = {"key": "ID=7", "column": "post_content", "reason": "BASE64"}
+    table = {
+        "name": "wp_posts", "rows": 10, "bytes": 700, "read_checksum": "0000000a", "checksum": "0000000b", "rewritten": 4, "seen": 50,
+        "changed": {"text": 3, "json": 1}, "left": {"BASE64": 300}, "places": [place] * 150,
+    }  # fmt: skip
     withheld = {"A_KEY": "looks like a credential", "DB_HOST": "the clone has its own"}
     facts: dict[str, dict[str, Any]] = {
         "preflight": {"report": REPORT.to_json()},
@@ -113,7 +118,13 @@ async def test_the_result_counts_what_was_copied_and_cuts_long_lists() -> None:
     assert (result["rows"], result["files"], result["bytes"], result["clone_url"]) == (20, 3, 1700, URL)
     assert len(result["report"]["excluded_files"]) == MOST_LISTED
     assert result["report"]["excluded_files_count"] == MOST_LISTED + 7
-    assert result["report"]["rewrite"] == {"rewritten": 8, "left": {"BASE64": 1}}
+    proof = result["report"]["rewrite"]
+    assert (len(proof["places"]), proof["places"][0]) == (MOST_LISTED, {"table": "wp_posts", **place})
+    assert {name: value for name, value in proof.items() if name != "places"} == {
+        "seen": 100, "changed": {"json": 2, "text": 6}, "rewritten": 8, "left": {"BASE64": 600}, "places_count": 600,
+    }  # fmt: skip
+    sums = {"name": "wp_posts", "rows": 10, "bytes": 700, "read_checksum": "0000000a", "checksum": "0000000b"}
+    assert result["report"]["integrity"]["tables"] == [sums, sums]
     assert result["report"]["withheld_constants"] == {"A_KEY": "looks like a credential"}
     assert change is not None
     assert (change.state, change.url, change.admin_login, change.starts_ttl) == (CloneState.READY, URL, "admin", True)
