@@ -124,7 +124,8 @@ def content(site: SourceSite, tables: Sequence[str] = CONTENT_TABLES) -> dict[st
     if "wp_options" in found:  # each visit may write a transient or note that cron ran
         written = "option_name = 'cron' OR option_name LIKE '%transient%'"
         found["wp_options"] = site.sql(
-            f"SELECT BIT_XOR(CRC32(CONCAT_WS('=', option_name, option_value, autoload))), COUNT(*) FROM wp_options WHERE NOT ({written})"
+            "SELECT BIT_XOR(CRC32(CONCAT_WS('=', option_name, option_value, autoload))), COUNT(*) FROM wp_options"
+            f" WHERE NOT ({written})"
         )
     found |= files(site.docroot / "wp-content")
     return found
