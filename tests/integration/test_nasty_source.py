@@ -3,21 +3,32 @@
 import asyncio
 import hashlib
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.integration.test_clone_plan import Yard, admin
 from tests.integration.test_copy_tables import Target, target
+from tests.support.hosting import fetch, running_keeper
 from tests.support.nasty_source import BIG_BYTES, LINKS_LEFT_OUT, NESTED, OTHERS, PREFIX, UNREADABLE
 from tests.support.places import open_directory
+from tests.support.servers import SERVICE, Mariadb
 from tests.support.source_site import SourceSite, agent_of
+from workers.clone_databases import database_name
 from workers.steps.copy_tables import mapping
+from wpclone.core.jobs.states import JobState
+from wpclone.core.secrets import KeyRing
 from wpclone.standalone.demo.checks import Findings
 from wpclone.standalone.demo.mapping import Site
 from wpclone.standalone.demo.tables import Database, check_tables, rows_of
+from wpclone.wordpress.agent.client import AgentAddress
+from wpclone.wordpress.agent.package import agent_source
 from wpclone.wordpress.files import Fence, copy_files
 from wpclone.wordpress.inspect import inspect
 from wpclone.wordpress.rewrite import Rewriter
@@ -103,7 +114,7 @@ async def test_every_file_arrives_whole_and_what_does_not_is_listed(nasty_source
     assert here.pop("wp-content/uploads/link-out/shown.txt") == outside["shown.txt"]
     core = {name: here.pop(name) for name in list(here) if name.startswith("wp-content/uploads/link-core/")}
     assert core == {
-        f"wp-content/uploads/link-core/{name}": what for name, what in _leaves(nasty_source.docroot / "wp-admin").items()
+        f"wp-content/uploads/link-core/{name}": what for name, what in _leaves(nasty_source.docroot / "wp-admin/images").items()
     }
     here.pop(".htaccess")
     rules = (place / "root/.htaccess").read_text()
@@ -122,3 +133,48 @@ def _leaves(root: Path) -> dict[str, str]:
         for path in (Path(directory) / name for name in names)
         if path.is_file()
     }
+
+
+async def test_a_clone_works_and_a_clone_of_the_clone_is_the_clone(nasty_source: SourceSite, mariadb_server: Mariadb) -> None:
+    with running_keeper(mariadb_server.place.port) as keeper, open_directory("work") as work:
+        SERVICE.own(work)
+        yard = Yard(nasty_source, mariadb_server, keeper, work, KeyRing("k1", {"k1": bytes(32)}, bytes(32), os.urandom))
+        first = await yard.clone(admin(yard))
+        assert first.state is JobState.COMPLETED, first.error
+        site = keeper.ask("describe", clone_id=first.job_id)
+        host = urlsplit(site["url"]).netloc
+        for path, expected in (("/sample-post-1/", b"Sample post 1"), ("/wp-content/uploads/na%C3%AFve.txt", "naïve".encode())):
+            page = await asyncio.to_thread(fetch, site["port"], host, path)
+            assert (page.status, expected.decode() in page.body) == (200, True), path
+            assert urlsplit(nasty_source.url).netloc not in page.body
+        before = await asyncio.to_thread(_clone_content, yard, first.job_id)
+        address = _agent_in(site)
+        second = await yard.clone({"agent_key": address.key.hex()}, url=address.url)
+        (Path(site["docroot"]) / address.url.rpartition("/")[2]).unlink()
+        assert second.state is JobState.COMPLETED, second.error
+        tables, files = await asyncio.to_thread(_clone_content, yard, second.job_id)
+        said: list[str] = []
+        findings = Findings(said.append)
+        check_tables(findings, before[0], tables, "clone of the clone")
+        assert findings.ok, "\n".join(said)
+        assert files == before[1]
+        for job in (second, first):
+            assert (await yard.delete(job.job_id)).state is JobState.COMPLETED
+
+
+def _agent_in(site: dict[str, Any]) -> AgentAddress:
+    """An agent put into a clone by hand, at its own Apache's address: no Envoy stands before it here."""
+    key, name = os.urandom(32), f"agent-{os.urandom(6).hex()}.php"
+    file = Path(site["docroot"]) / name
+    file.write_bytes(agent_source(key=key, expires_at=int(time.time()) + 3600))
+    owner = file.parent.stat()
+    os.chown(file, owner.st_uid, owner.st_gid)
+    return AgentAddress(f"http://{urlsplit(site['url']).hostname}:{site['port']}/{name}", key)
+
+
+def _clone_content(yard: Yard, clone_id: str) -> tuple[dict[str, Counter[bytes]], dict[str, str]]:
+    """A clone's rows, addresses taken out, and its files' hashes."""
+    site = yard.keeper.ask("describe", clone_id=clone_id)
+    server = yard.mariadb
+    rows = rows_of(Database(server.place.port, server.password, database_name(clone_id), Site(site["url"], site["docroot"])))
+    return rows, {name: what for name, what in _leaves(Path(site["docroot"])).items() if name != "wp-config.php"}

@@ -183,7 +183,7 @@ def _scatter(uploads: Path, source: SourceSite) -> None:
     (outside / "shown.txt").write_text("from outside")
     links = {
         "link-in": "five.bin", "link-absolute": uploads / "empty.bin", "link-out": outside, "link-dead": "/nowhere",
-        "link-circle": source.place, "link-core": source.docroot / "wp-admin",
+        "link-circle": source.place, "link-core": source.docroot / "wp-admin/images",
         "link-config": source.docroot.parent / "wp-config.php",
     }  # fmt: skip
     for link, target in links.items():
