@@ -139,11 +139,13 @@ async def _kill_at(staged: Staged, *, middle: int) -> None:
     assert await staged.judge_page(whole=True) == "new"
 
 
+@pytest.mark.timeout(400)
 async def test_killed_at_any_point_the_site_is_old_or_new(staged: Staged) -> None:
     await _kill_at(staged, middle=1)
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 async def test_killed_at_each_step_of_200_megabytes_the_site_is_old_or_new(
     mariadb_server: Mariadb, target_site: SourceSite
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import secrets
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -394,3 +395,73 @@ async def test_what_stands_in_the_way_is_one_clear_error(source_site: SourceSite
     assert reason(source=replace(source, wp_version="99.1")) is Reason.TARGET_INCOMPATIBLE
     assert reason(replace(report, refused_by_database="LOCK TABLES: error 1044")) is Reason.TARGET_INCOMPATIBLE
     assert reason(source=replace(source, multisite=True)) is Reason.MULTISITE_UNSUPPORTED
+
+
+@pytest.mark.root
+async def test_uploads_on_a_file_system_of_their_own_are_exchanged_there(
+    source_site: SourceSite, target_site: SourceSite
+) -> None:
+    uploads = target_site.docroot / "wp-content/uploads"
+    before = content(target_site)
+    uid = f"uid={uploads.stat().st_uid},gid={uploads.stat().st_gid},mode=755"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=20m,{uid}", "tmpfs", str(uploads)], check=False, timeout=20)
+    if mounted.returncode != 0:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        kept = target_site.put("wp-content/uploads/kept.txt", b"on its own")
+        async with restoring(source_site, target_site) as restore:
+            assert restore.report.free_bytes < 21_000_000
+            await restore.sealed()
+            assert list(uploads.glob(".wpclone-restore-*/new/uploads/*"))
+            await restore.target.swap(expected=None)
+            await restore.target.go_live()
+            ours = files(uploads)
+            assert {name: ours.get(name) for name in files(source_site.docroot / "wp-content/uploads")} == files(
+                source_site.docroot / "wp-content/uploads"
+            )
+            await restore.target.rollback()
+            await restore.target.release()
+            assert [path.name for path in uploads.iterdir()] == ["kept.txt"]
+        large = source_site.put("wp-content/uploads/huge.bin", bytes(30_000_000))
+        async with restoring(source_site, target_site) as restore:
+            await restore.target.claim()
+            plan = await restore.plan(FileChoice(paths=("wp-content/uploads/huge.bin",)))
+            with pytest.raises(SiteError) as small:
+                await stage_files(restore.source, restore.target, plan, progress=nothing)
+            assert small.value.reason is Reason.TARGET_TOO_SMALL
+            await restore.target.rollback()
+            await restore.target.release()
+        assert [path.name for path in uploads.iterdir()] == ["kept.txt"]
+        large.unlink()
+        kept.unlink()
+    finally:
+        subprocess.run(["umount", str(uploads)], check=True, timeout=20)
+    assert content(target_site) == before
+
+
+_OBJECT_CACHE = b"""<?php
+// A cache that outlives a request, as far as emptying it goes.
+eval('?>' . str_replace('function wp_cache_flush()', 'function emptied()', file_get_contents(ABSPATH . 'wp-includes/cache.php')));
+function wp_cache_flush() {
+    file_put_contents(WP_CONTENT_DIR . '/uploads/emptied.txt', get_option('no such thing') === false ? 'x' : '', FILE_APPEND);
+    return emptied();
+}
+"""
+
+
+async def test_an_object_cache_is_emptied_both_ways(source_site: SourceSite, target_site: SourceSite) -> None:
+    drop_in = target_site.put("wp-content/object-cache.php", _OBJECT_CACHE)
+    emptied = target_site.docroot / "wp-content/uploads/emptied.txt"
+    try:
+        async with restoring(source_site, target_site) as restore:
+            await restore.sealed()
+            await restore.target.swap(expected=None)
+            assert emptied.read_bytes() == b"x"
+            await restore.target.go_live()
+            assert (await _home(target_site))[0] == 200
+            await restore.target.rollback()
+            assert emptied.read_bytes() == b"xx"
+            assert drop_in.exists()
+    finally:
+        drop_in.unlink()
+        emptied.unlink(missing_ok=True)
