@@ -13,6 +13,7 @@ from server.translate import CloneAsk, ExtendAsk
 from wpclone.core.ids import Randomness, new_job_id
 from wpclone.core.jobs.errors import CloneNotFound, JobNotRetryable
 from wpclone.core.jobs.job import Clone, Job, NewClone, NewJob, RequestKey
+from wpclone.core.jobs.site_key import site_key
 from wpclone.core.jobs.states import JobKind
 from wpclone.core.secrets import KeyRing
 from wpclone.core.store import JobStore
@@ -40,7 +41,7 @@ class Accept:
     async def clone(self, ask: CloneAsk, customer_id: str) -> Job:
         """A clone job and its clone. Raises RequestIdReused, LimitReached, CustomerNotFound, StoreUnavailable."""
         clone_id = new_job_id(JobKind.CLONE, self.randomness)
-        key = self._key(customer_id, "CreateClone", ask.request_id, _meaning(ask))
+        key = self.key(customer_id, "CreateClone", ask.request_id, _meaning(ask))
         job = await self._accept_clone(self._clone_job(ask, customer_id, clone_id), key)
         self.ringer.publish(job)
         return job
@@ -57,25 +58,27 @@ class Accept:
             run_for=DELETE_RUNS_FOR,
             clone_id=clone.clone_id,
         )
-        key = self._key(clone.customer_id, "DeleteClone", request_id, {"clone_id": clone.clone_id})
+        key = self.key(clone.customer_id, "DeleteClone", request_id, {"clone_id": clone.clone_id})
         job = await self.store.begin_delete(new, key=key)
         self.ringer.publish(job)
         return job
 
     async def cancel(self, job: Job, request_id: str) -> Job:
         """The job, cancelled or asked to. Raises JobFinished, WrongState, RequestIdReused, StoreUnavailable."""
-        key = self._key(job.customer_id, "CancelJob", request_id, {"job_id": job.job_id})
+        key = self.key(job.customer_id, "CancelJob", request_id, {"job_id": job.job_id})
         cancelled = await self.store.request_cancel(job.job_id, key=key)
         self.ringer.publish(cancelled)
         return cancelled
 
     async def retry(self, old: Job, request_id: str) -> Job:
         """A new job that does a failed or cancelled one again. Raises JobNotRetryable, SecretsUnreadable, RequestIdReused,
-        LimitReached, StoreUnavailable."""
-        key = self._key(old.customer_id, "RetryJob", request_id, {"job_id": old.job_id})
+        LimitReached, StoreUnavailable; of a restore CloneNotFound, CloneNotReady, SiteBusy."""
+        key = self.key(old.customer_id, "RetryJob", request_id, {"job_id": old.job_id})
         new = again(old, self.keys, self.randomness)
         if new.kind is JobKind.DELETE:
             job = await self._delete_again(new, key)
+        elif new.kind is JobKind.RESTORE:
+            job = await self.store.begin_restore(new, site_key=site_key(new.request["target_url"]), key=key)
         else:
             job = await self._accept_clone(new, key)
         self.ringer.publish(job)
@@ -84,7 +87,7 @@ class Accept:
     async def extend(self, clone: Clone, ask: ExtendAsk) -> Clone:
         """The clone with its later end. Raises CloneNotReady, CloneNotFound, RequestIdReused, StoreUnavailable."""
         meaning = {"clone_id": ask.clone_id, "expires_at": ask.expires_at.isoformat()}
-        key = self._key(clone.customer_id, "ExtendClone", ask.request_id, meaning)
+        key = self.key(clone.customer_id, "ExtendClone", ask.request_id, meaning)
         return await self.store.extend_clone(ask.clone_id, ask.expires_at, key=key)
 
     def _clone_job(self, ask: CloneAsk, customer_id: str, clone_id: str) -> NewJob:
@@ -129,7 +132,7 @@ class Accept:
         except CloneNotFound as error:
             raise JobNotRetryable("The clone has gone already.", metadata={"type": new.kind.value}) from error
 
-    def _key(self, customer_id: str, method: str, request_id: str, meaning: dict[str, Any]) -> RequestKey | None:
+    def key(self, customer_id: str, method: str, request_id: str, meaning: dict[str, Any]) -> RequestKey | None:
         """None without a request id. The hash is of what the request means, so both spellings of a source are one body."""
         if not request_id:
             return None

@@ -19,6 +19,7 @@ from server.blocking import BlockingService
 from server.estimates import Estimates
 from server.health import Health
 from server.interceptors import Edge
+from server.restoring import Restoring
 from server.ringer import Ringer
 from server.service import CloneService, Parts
 from server.showing import Showing
@@ -100,10 +101,12 @@ class App:
             world.store, world.bus, world.metrics, chance=world.chance, beat=rhythm.beat, most_each=watches_each
         )
         self._health = Health(world.store, SERVICES)
+        accept = Accept(world.store, self._ringer, world.keys, world.randomness, runtime)
         self._parts = Parts(
             store=world.store,
             auth=Auth(world.store, world.keys.token_hash, world.clock),
-            accept=Accept(world.store, self._ringer, world.keys, world.randomness, runtime),
+            accept=accept,
+            restoring=Restoring(accept),
             watches=self._watches,
             showing=Showing(self._estimates, world.keys),
             sign_in=SignIn(world.keys, world.clock, world.randomness),

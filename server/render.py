@@ -16,7 +16,7 @@ from wpclone.v2 import clone_pb2, job_pb2
 DOMAIN = "wpclone.dev"
 """Whose reasons ErrorInfo and ErrorDetail carry."""
 
-_TEXTS = ("clone_id", "clone_url", "username", "consistency", "egress")
+_TEXTS = ("clone_id", "clone_url", "username", "consistency", "egress", "target_url")
 _COUNTS = ("rows", "files", "bytes")
 
 
@@ -82,6 +82,8 @@ def result(shown: Mapping[str, Any], password: str | None) -> job_pb2.JobResult:
         message.copy_seconds = float(shown["copy_seconds"])
     if isinstance(shown.get("expires_at"), str):
         message.expires_at.FromDatetime(from_rfc3339(shown["expires_at"]))
+    if isinstance(shown.get("rollback_until"), str):
+        message.rollback_until.FromDatetime(from_rfc3339(shown["rollback_until"]))
     if isinstance(shown.get("report"), Mapping):
         message.report.update(dict(shown["report"]))
     return message

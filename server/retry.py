@@ -7,11 +7,8 @@ import json
 from wpclone.core.ids import Randomness, new_job_id
 from wpclone.core.jobs.errors import JobNotRetryable
 from wpclone.core.jobs.job import Job, NewJob
-from wpclone.core.jobs.states import JobKind, JobState
+from wpclone.core.jobs.states import JobState
 from wpclone.core.secrets import KeyRing
-
-RETRIED = frozenset({JobKind.CLONE, JobKind.DELETE})
-"""The kinds of jobs that can be asked for again."""
 
 _SENTENCES = {
     JobState.PENDING: "The job is not finished; it is tried again by itself.",
@@ -28,8 +25,9 @@ def again(old: Job, keys: KeyRing, randomness: Randomness) -> NewJob:
     """
     if old.state in _SENTENCES:
         raise JobNotRetryable(_SENTENCES[old.state], metadata={"status": old.state.value})
-    if old.kind not in RETRIED:
-        raise JobNotRetryable(f"A {old.kind.value} job cannot be asked for again.", metadata={"type": old.kind.value})
+    if "action" in old.request:
+        sentence = "A rollback or release is not done again by this; ask for it anew with the restore's own id."
+        raise JobNotRetryable(sentence, metadata={"type": old.kind.value})
     job_id = new_job_id(old.kind, randomness)
     return NewJob(
         job_id=job_id,

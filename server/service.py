@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from server import pages, render, translate
+from server import pages, render, restore_ask, translate
 from server.accept import Accept
 from server.answer import Context, created, within
 from server.auth import Auth, check_priority, customer_for, customers_seen, seen
+from server.restoring import Restoring
 from server.showing import Showing
 from server.sign_in import SignIn
 from server.translate import Lives
@@ -18,6 +19,7 @@ from server.watch import Watches
 from wpclone.core.clock import Clock
 from wpclone.core.jobs.errors import CloneNotFound, JobNotFound
 from wpclone.core.jobs.job import Clone, Job, Principal
+from wpclone.core.jobs.states import KeptState
 from wpclone.core.store import JobStore, Page
 from wpclone.v2 import clone_pb2, clone_service_pb2, clone_service_pb2_grpc, job_pb2
 
@@ -29,6 +31,7 @@ class Parts:
     store: JobStore
     auth: Auth
     accept: Accept
+    restoring: Restoring
     watches: Watches
     showing: Showing
     sign_in: SignIn
@@ -137,6 +140,36 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
         who = await self._who(context)
         job_id, request_id = translate.job_and_request_id(request)
         job = await self._on.accept.retry(await self._job(who, job_id), request_id)
+        return await created(self._on.showing.job(job), context)
+
+    async def CreateRestore(self, request: clone_service_pb2.CreateRestoreRequest, context: Context) -> job_pb2.Job:
+        """See the proto."""
+        who = await self._who(context)
+        ask = restore_ask.restore_ask(request)
+        whose = customer_for(who, ask.customer_id)
+        if ask.clone_id:
+            clone = await self._clone(who, ask.clone_id)
+            whose = ask.customer_id or clone.customer_id
+        job = await self._on.restoring.create(ask, whose)
+        return await created(self._on.showing.job(job), context)
+
+    async def RollbackRestore(self, request: clone_service_pb2.RollbackRestoreRequest, context: Context) -> job_pb2.Job:
+        """See the proto."""
+        return await self._leave(request, KeptState.ROLLED_BACK, context)
+
+    async def ReleaseRestore(self, request: clone_service_pb2.ReleaseRestoreRequest, context: Context) -> job_pb2.Job:
+        """See the proto."""
+        return await self._leave(request, KeptState.RELEASED, context)
+
+    async def _leave(
+        self,
+        request: clone_service_pb2.RollbackRestoreRequest | clone_service_pb2.ReleaseRestoreRequest,
+        becomes: KeptState,
+        context: Context,
+    ) -> job_pb2.Job:
+        who = await self._who(context)
+        job_id, request_id = restore_ask.restore_and_request_id(request)
+        job = await self._on.restoring.leave(await self._job(who, job_id), becomes, request_id)
         return await created(self._on.showing.job(job), context)
 
     async def _who(self, context: Context) -> Principal:

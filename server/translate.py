@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from server import pages, site_url
+from server import pages
+from server.site_access import Source, read_admin_login, spelled_source
 from server.violations import Violations
 from wpclone.core.jobs.ids import CLONE_ID, CUSTOMER_ID, JOB_ID
 from wpclone.core.jobs.states import CloneState, JobKind, JobState, Priority
@@ -23,8 +24,6 @@ PATH_GLOB_LIKE = "1 to 512 characters: a path relative to the site's directory, 
 TABLE_GLOB = re.compile(r"[^\x00-\x1f\x7f/\\`]{1,64}")
 TABLE_GLOB_LIKE = "1 to 64 characters of a table's name; * and ? may stand for others"
 MOST_GLOBS = 100
-LONGEST_NAME = 255
-LONGEST_SECRET = 1024
 PRIORITIES = {priority.value: priority for priority in Priority}
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 200
@@ -39,15 +38,6 @@ class Lives:
     least: int
     most: int
     default: int
-
-
-@dataclass(frozen=True)
-class Source:
-    """A site to read: `kind` is admin_login or agent; `secrets` is what the worker finds under `source` in the job's secrets."""
-
-    kind: str
-    url: str
-    secrets: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -99,9 +89,9 @@ def clone_ask(request: clone_service_pb2.CreateCloneRequest, lives: Lives) -> Cl
     """What CreateClone asks for. Raises InvalidRequest."""
     wrong = Violations()
     ask = CloneAsk(
-        request_id=_request_id(wrong, request.request_id),
-        customer_id=_customer_id(wrong, request.customer_id),
-        source=_source(wrong, request),
+        request_id=read_request_id(wrong, request.request_id),
+        customer_id=read_customer_id(wrong, request.customer_id),
+        source=spelled_source(request).read(wrong),
         ttl_minutes=_ttl(wrong, request, lives),
         keep_constants=_constants(wrong, list(request.keep_constants)),
         exclude_paths=_globs(wrong, "exclude_paths", request.exclude_paths, PATH_GLOB, like=PATH_GLOB_LIKE),
@@ -118,9 +108,9 @@ def older_clone_ask(request: v1.CloneRequest, lives: Lives) -> CloneAsk:
     wrong = Violations()
     login = site_pb2.AdminLogin(url=request.source_url, username=request.source_username, password=request.source_password)
     ask = CloneAsk(
-        request_id=_request_id(wrong, request.request_id),
-        customer_id=_customer_id(wrong, request.customer_id),
-        source=_admin_login(wrong, login, "source_"),
+        request_id=read_request_id(wrong, request.request_id),
+        customer_id=read_customer_id(wrong, request.customer_id),
+        source=read_admin_login(wrong, login, "source_"),
         ttl_minutes=_ttl(wrong, request, lives),
     )
     wrong.check()
@@ -131,7 +121,9 @@ def extend_ask(request: clone_service_pb2.ExtendCloneRequest, lives: Lives, now:
     """What ExtendClone asks for. Raises InvalidRequest."""
     wrong = Violations()
     ask = ExtendAsk(
-        _request_id(wrong, request.request_id), _clone_id(wrong, request.clone_id), _expires_at(wrong, request, lives, now)
+        read_request_id(wrong, request.request_id),
+        read_clone_id(wrong, request.clone_id),
+        _expires_at(wrong, request, lives, now),
     )
     wrong.check()
     return ask
@@ -140,7 +132,7 @@ def extend_ask(request: clone_service_pb2.ExtendCloneRequest, lives: Lives, now:
 def clone_and_request_id(request: clone_service_pb2.DeleteCloneRequest) -> tuple[str, str]:
     """Which clone, and the request id. Raises InvalidRequest."""
     wrong = Violations()
-    ids = _clone_id(wrong, request.clone_id), _request_id(wrong, request.request_id)
+    ids = read_clone_id(wrong, request.clone_id), read_request_id(wrong, request.request_id)
     wrong.check()
     return ids
 
@@ -150,7 +142,7 @@ def job_and_request_id(
 ) -> tuple[str, str]:
     """Which job, and the request id. Raises InvalidRequest."""
     wrong = Violations()
-    ids = _job_id(wrong, request.job_id), _request_id(wrong, request.request_id)
+    ids = read_job_id(wrong, request.job_id), read_request_id(wrong, request.request_id)
     wrong.check()
     return ids
 
@@ -158,7 +150,7 @@ def job_and_request_id(
 def clone_id(request: clone_service_pb2.GetCloneRequest | clone_service_pb2.CreateSignInLinkRequest) -> str:
     """Which clone. Raises InvalidRequest."""
     wrong = Violations()
-    found = _clone_id(wrong, request.clone_id)
+    found = read_clone_id(wrong, request.clone_id)
     wrong.check()
     return found
 
@@ -166,7 +158,7 @@ def clone_id(request: clone_service_pb2.GetCloneRequest | clone_service_pb2.Crea
 def job_id(request: clone_service_pb2.GetJobRequest) -> str:
     """Which job. Raises InvalidRequest."""
     wrong = Violations()
-    found = _job_id(wrong, request.job_id)
+    found = read_job_id(wrong, request.job_id)
     wrong.check()
     return found
 
@@ -174,7 +166,7 @@ def job_id(request: clone_service_pb2.GetJobRequest) -> str:
 def job_and_revision(request: clone_service_pb2.WatchJobRequest) -> tuple[str, int]:
     """Which job, and the last revision seen. Raises InvalidRequest."""
     wrong = Violations()
-    found = _job_id(wrong, request.job_id)
+    found = read_job_id(wrong, request.job_id)
     if request.after_revision < 0:
         wrong.add("after_revision", "must be 0 or a revision seen")
     wrong.check()
@@ -184,7 +176,7 @@ def job_and_revision(request: clone_service_pb2.WatchJobRequest) -> tuple[str, i
 def job_and_wait(request: clone_service_pb2.WaitJobRequest) -> tuple[str, float]:
     """Which job, and the seconds to wait. Raises InvalidRequest."""
     wrong = Violations()
-    found = _job_id(wrong, request.job_id)
+    found = read_job_id(wrong, request.job_id)
     seconds = request.timeout_seconds if request.HasField("timeout_seconds") else DEFAULT_WAIT
     wrong.read_number("timeout_seconds", seconds, least=1, most=LONGEST_WAIT)
     wrong.check()
@@ -196,7 +188,7 @@ def jobs_query(request: clone_service_pb2.ListJobsRequest) -> JobsQuery:
     wrong = Violations()
     filters = ("jobs", request.status, request.type, request.customer_id)
     query = JobsQuery(
-        customer_id=_customer_id(wrong, request.customer_id),
+        customer_id=read_customer_id(wrong, request.customer_id),
         page=_page(wrong, request.page_size, request.page_token, filters),
         filters=filters,
         state=wrong.read_word("status", request.status, {state.value: state for state in JobState}),
@@ -211,47 +203,13 @@ def clones_query(request: clone_service_pb2.ListClonesRequest) -> ClonesQuery:
     wrong = Violations()
     filters = ("clones", request.status, request.customer_id)
     query = ClonesQuery(
-        customer_id=_customer_id(wrong, request.customer_id),
+        customer_id=read_customer_id(wrong, request.customer_id),
         page=_page(wrong, request.page_size, request.page_token, filters),
         filters=filters,
         state=wrong.read_word("status", request.status, {state.value: state for state in CloneState}),
     )
     wrong.check()
     return query
-
-
-def _source(wrong: Violations, request: clone_service_pb2.CreateCloneRequest) -> Source:
-    is_flat = bool(request.source_url or request.source_username or request.source_password)
-    access = request.source.WhichOneof("access") if request.HasField("source") else None
-    if is_flat and request.HasField("source"):
-        wrong.add("source", "must not be given together with source_url, source_username and source_password")
-    if is_flat:
-        login = site_pb2.AdminLogin(url=request.source_url, username=request.source_username, password=request.source_password)
-        return _admin_login(wrong, login, "source_")
-    if access == "admin_login":
-        return _admin_login(wrong, request.source.admin_login, "source.admin_login.")
-    if access == "agent":
-        return _agent(wrong, request.source.agent, "source.agent.")
-    wrong.add("source", "is needed: admin_login {url, username, password} or agent {url, key}")
-    return Source("", "", {})
-
-
-def _admin_login(wrong: Violations, login: site_pb2.AdminLogin, prefix: str) -> Source:
-    _url(wrong, f"{prefix}url", login.url)
-    username = wrong.read_text(f"{prefix}username", login.username, longest=LONGEST_NAME)
-    password = wrong.read_text(f"{prefix}password", login.password, longest=LONGEST_SECRET)
-    return Source("admin_login", login.url, {"username": username, "password": password})
-
-
-def _agent(wrong: Violations, agent: site_pb2.Agent, prefix: str) -> Source:
-    _url(wrong, f"{prefix}url", agent.url)
-    return Source("agent", agent.url, {"agent_key": wrong.read_text(f"{prefix}key", agent.key, longest=LONGEST_SECRET)})
-
-
-def _url(wrong: Violations, name: str, url: str) -> None:
-    fault = site_url.fault(url)
-    if fault is not None:
-        wrong.add(name, fault)
 
 
 def _ttl(wrong: Violations, request: clone_service_pb2.CreateCloneRequest | v1.CloneRequest, lives: Lives) -> int:
@@ -302,18 +260,22 @@ def _page(wrong: Violations, size: int, token: str, filters: tuple[str, ...]) ->
         return Page(size)
 
 
-def _request_id(wrong: Violations, value: str) -> str:
+def read_request_id(wrong: Violations, value: str) -> str:
+    """A request id, or nothing; notes what is wrong."""
     return wrong.read_match("request_id", value, REQUEST_ID, like="1 to 64 of A-Z a-z 0-9 . _ : -") if value else ""
 
 
-def _customer_id(wrong: Violations, value: str) -> str:
+def read_customer_id(wrong: Violations, value: str) -> str:
+    """A customer's id, or nothing; notes what is wrong."""
     like = "1 to 40 of a-z 0-9 -, neither first nor last a -"
     return wrong.read_match("customer_id", value, CUSTOMER_ID, like=like) if value else ""
 
 
-def _clone_id(wrong: Violations, value: str) -> str:
+def read_clone_id(wrong: Violations, value: str) -> str:
+    """A clone's id; notes what is wrong."""
     return wrong.read_match("clone_id", value, CLONE_ID, like="clone- and 12 hexadecimal digits")
 
 
-def _job_id(wrong: Violations, value: str) -> str:
+def read_job_id(wrong: Violations, value: str) -> str:
+    """A job's id; notes what is wrong."""
     return wrong.read_match("job_id", value, JOB_ID, like="clone-, restore- or delete- and 12 hexadecimal digits")

@@ -1,6 +1,8 @@
 """Who may call what: one matrix, proved over gRPC and over REST through Envoy."""
 
+import secrets
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -11,6 +13,8 @@ from google.protobuf.json_format import MessageToDict
 
 from tests.support.edge import Rest, rest_serving
 from tests.support.serving import CUSTOMER, OPERATOR, OTHER, clone_request
+from wpclone.core.jobs.job import NewJob
+from wpclone.core.jobs.states import JobKind
 from wpclone.v2 import clone_service_pb2
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -35,6 +39,9 @@ MATRIX = {
     "WatchJob": (OK, OK, MISSING),
     "CancelJob": (OK, OK, MISSING),
     "RetryJob": (NOT_READY, NOT_READY, MISSING),
+    "CreateRestore": (NOT_READY, NOT_READY, DENIED),
+    "RollbackRestore": (NOT_READY, NOT_READY, MISSING),
+    "ReleaseRestore": (NOT_READY, NOT_READY, MISSING),
 }
 CALLERS = [CUSTOMER, OPERATOR, OTHER, "wpc_not-a-token", None]
 CASES = [
@@ -58,6 +65,9 @@ def request_for(method: str, clone_id: str) -> Any:
             setattr(request, field, clone_id)
     if "customer_id" in kind.DESCRIPTOR.fields_by_name:
         request.customer_id = CUSTOMER
+    if method == "CreateRestore":
+        login = request.target.admin_login
+        login.url, login.username, login.password = "https://t.example", "admin", "secret"
     if method == "WaitJob":
         request.timeout_seconds = 1
     if method == "ExtendClone":
@@ -67,11 +77,21 @@ def request_for(method: str, clone_id: str) -> Any:
 
 
 async def thing(rest: Rest, method: str) -> str:
-    """A clone of CUSTOMER, pending; cancelled for the calls that last, so that they end."""
+    """A clone of CUSTOMER, pending; cancelled for the calls that last, so that they end. For what is about restores, one."""
     clone_id: str = (await rest.edge.create()).clone_id
+    if method in ("RollbackRestore", "ReleaseRestore"):
+        return await pending_restore(rest)
     if method in ("WaitJob", "WatchJob"):
         await rest.edge.store.request_cancel(clone_id)
     return clone_id
+
+
+async def pending_restore(rest: Rest) -> str:
+    """A restore of CUSTOMER's that has not ended."""
+    job_id = f"restore-{secrets.token_hex(6)}"
+    new = NewJob(job_id, JobKind.RESTORE, CUSTOMER, {"target_url": "https://t.example"}, None, 1, timedelta(hours=1))
+    await rest.edge.store.begin_restore(new, site_key=f"{job_id}.example")
+    return job_id
 
 
 async def test_the_matrix_has_every_method() -> None:

@@ -17,8 +17,21 @@ import grpc
 import pytest
 
 from tests.support.places import free_port
-from tests.support.scripted_service import JOB_ID, PASSWORD, RETRY_ID, ScriptedService, hangs, job, refusal, says, serving, then
+from tests.support.scripted_service import (
+    JOB_ID,
+    PASSWORD,
+    RESTORE_ID,
+    RETRY_ID,
+    ScriptedService,
+    hangs,
+    job,
+    refusal,
+    says,
+    serving,
+    then,
+)
 from wpclone.cli.exits import Exit
+from wpclone.v2 import clone_service_pb2 as messages
 
 ROOT = Path(__file__).parents[2]
 CREATE = ("clone", "create", "--source", "https://example.com", "--username", "admin")
@@ -240,6 +253,37 @@ async def test_cancelling_may_be_followed_and_being_cancelled_is_success(service
     assert json.loads(asked.out)["status"] == "running"
     service.jobs[JOB_ID] = job(8, "cancelled")
     assert (await shell.run("job", "cancel", JOB_ID, "--watch")).code == Exit.OK
+
+
+async def test_a_restore_is_asked_for_with_its_choices_and_its_end_is_asked_for_by_its_id(
+    service: ScriptedService, shell: Shell
+) -> None:
+    asked = await shell.run(
+        "restore", "create", "--clone", JOB_ID, "--target", "https://shop.example", "--username", "admin", "--replace-plugins",
+        "--preserve-themes", "--preserve", "akismet", "--table", "posts", "--path", "wp-content/uploads/*",
+        "--conflicts", "abort", "--dry-run", "--no-watch", "-o", "json", WPCLONE_TARGET_PASSWORD="target's",
+    )  # fmt: skip
+    assert (asked.code, json.loads(asked.out)["job_id"]) == (Exit.OK, RESTORE_ID), asked.err
+    sent = service.requests[-1]
+    assert isinstance(sent, messages.CreateRestoreRequest)
+    assert (sent.clone_id, sent.target.admin_login.url, sent.target.admin_login.password) == (
+        JOB_ID, "https://shop.example", "target's",
+    )  # fmt: skip
+    assert (sent.preserve_plugins, sent.preserve_themes, list(sent.preserve)) == (False, True, ["akismet"])
+    assert (list(sent.tables), list(sent.paths), sent.conflict_policy) == (["posts"], ["wp-content/uploads/*"], "abort")
+    assert (sent.dry_run, bool(sent.request_id)) == (True, True)
+    for command, kind in (("rollback", messages.RollbackRestoreRequest), ("release", messages.ReleaseRestoreRequest)):
+        left = await shell.run("restore", command, RESTORE_ID, "--no-watch", "-o", "json")
+        assert left.code == Exit.OK, left.err
+        last = service.requests[-1]
+        assert isinstance(last, kind)
+        assert last.job_id == RESTORE_ID
+
+
+async def test_a_restore_has_one_source_and_a_way_in(service: ScriptedService, shell: Shell) -> None:
+    for wrong in ((), ("--clone", JOB_ID, "--source", "https://a.example"), ("--clone", JOB_ID)):
+        assert (await shell.run("restore", "create", "--target", "https://shop.example", *wrong)).code == Exit.USAGE
+    assert service.requests == []
 
 
 async def test_a_retry_follows_the_new_job(service: ScriptedService, shell: Shell) -> None:

@@ -361,6 +361,9 @@ async def test_routes_are_the_golden_ones() -> None:
         "WatchJob": "GET /api/v2/jobs/{job_id}/watch",
         "CancelJob": "POST /api/v2/jobs/{job_id}/cancel *",
         "RetryJob": "POST /api/v2/jobs/{job_id}/retry *",
+        "CreateRestore": "POST /api/v2/restore *",
+        "RollbackRestore": "POST /api/v2/jobs/{job_id}/rollback *",
+        "ReleaseRestore": "POST /api/v2/jobs/{job_id}/release *",
     }
 
 

@@ -19,6 +19,7 @@ from wpclone.v2.clone_service_pb2_grpc import CloneServiceServicer, add_CloneSer
 
 JOB_ID = "clone-0123456789ab"
 RETRY_ID = "clone-ba9876543210"
+RESTORE_ID = "restore-00000000000a"
 PASSWORD = "made-up-password"
 Context = grpc.aio.ServicerContext
 Behaviour = Callable[[messages.WatchJobRequest, Context], AsyncIterator[messages.WatchJobResponse]]
@@ -170,6 +171,18 @@ class ScriptedService(CloneServiceServicer):
         made = job(1, "pending", job_id=RETRY_ID)
         made.retry_of = request.job_id
         return made
+
+    async def CreateRestore(self, request: messages.CreateRestoreRequest, context: Context) -> job_pb2.Job:
+        await self._note(request, context)
+        return job(1, "pending", job_id=RESTORE_ID)
+
+    async def RollbackRestore(self, request: messages.RollbackRestoreRequest, context: Context) -> job_pb2.Job:
+        await self._note(request, context)
+        return job(1, "pending", job_id=RESTORE_ID)
+
+    async def ReleaseRestore(self, request: messages.ReleaseRestoreRequest, context: Context) -> job_pb2.Job:
+        await self._note(request, context)
+        return job(1, "pending", job_id=RESTORE_ID)
 
     async def WatchJob(self, request: messages.WatchJobRequest, context: Context) -> AsyncIterator[messages.WatchJobResponse]:
         await self._note(request, context)

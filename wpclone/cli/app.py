@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from wpclone.cli import clone_commands, job_commands, local_commands, site_commands
+from wpclone.cli import clone_commands, job_commands, local_commands, restore_commands, site_commands
 
 app = typer.Typer(
     name="wpclone",
@@ -18,6 +18,7 @@ app = typer.Typer(
     epilog="Data goes to stdout, progress and complaints to stderr. Exit codes: docs/cli.md.",
 )
 app.add_typer(clone_commands.app, name="clone")
+app.add_typer(restore_commands.app, name="restore")
 app.add_typer(job_commands.app, name="job")
 app.add_typer(site_commands.agent, name="agent")
 app.command()(site_commands.rewrite)

@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from wpclone.cli import table
 from wpclone.cli.options import Format
+from wpclone.cli.restore_rendering import restore_pairs
 from wpclone.v2 import clone_pb2, job_pb2
 
 M = TypeVar("M", bound=Message)
@@ -93,6 +94,8 @@ def job_text(job: job_pb2.Job) -> str:
 
 def result_pairs(result: job_pb2.JobResult) -> list[tuple[str, str]]:
     """What came of a job."""
+    if result.HasField("target_url"):
+        return restore_pairs(result)
     if "dry_run" in result.report:
         return _dry_run_pairs(result)
     copied = f"{result.rows} rows, {result.files} files, {table.amount(result.bytes)} in {result.copy_seconds:.1f} s"

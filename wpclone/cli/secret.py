@@ -14,10 +14,16 @@ from wpclone.cli.complaint import Trouble
 from wpclone.cli.exits import Exit
 
 PASSWORD_VARIABLE = "WPCLONE_SOURCE_PASSWORD"  # noqa: S105 -- a name
+TARGET_PASSWORD_VARIABLE = "WPCLONE_TARGET_PASSWORD"  # noqa: S105 -- a name
 
 
-def secret_of_source(username: str | None, *, password_stdin: bool, agent_key: Path | None) -> str:
-    """The key in the file `agent_key`, else the password for `username`. Raises Trouble when there is none."""
+def secret_of_source(
+    username: str | None, *, password_stdin: bool, agent_key: Path | None, variable: str = PASSWORD_VARIABLE
+) -> str:
+    """The key in the file `agent_key`, else the password for `username`, which may be in the environment's `variable`.
+
+    Raises Trouble when there is none.
+    """
     if agent_key is not None:
         if username or password_stdin:
             raise Trouble(Exit.USAGE, "give either --agent-key or --username, not both")
@@ -26,10 +32,10 @@ def secret_of_source(username: str | None, *, password_stdin: bool, agent_key: P
         raise Trouble(Exit.USAGE, "give --username (an administrator of the site), or --agent-key")
     if password_stdin:
         return _present(sys.stdin.readline().rstrip("\r\n"), "stdin has no password")
-    if password := os.environ.get(PASSWORD_VARIABLE):
+    if password := os.environ.get(variable):
         return password
     if not sys.stdin.isatty():
-        raise Trouble(Exit.USAGE, f"no password: use --password-stdin, {PASSWORD_VARIABLE}, or a terminal")
+        raise Trouble(Exit.USAGE, f"no password: use --password-stdin, {variable}, or a terminal")
     return _present(getpass.getpass(f"Password of {username}: ", stream=sys.stderr), "no password given")
 
 

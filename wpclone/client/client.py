@@ -153,6 +153,23 @@ class CloneClient:
         request = messages.RetryJobRequest(request_id=self._make_id(), job_id=job_id)
         return await self._calls.unary(lambda line: line.stub.RetryJob, request)
 
+    async def create_restore(self, request: messages.CreateRestoreRequest) -> job_pb2.Job:
+        """Ask for a restore; the answer is its pending job."""
+        named = messages.CreateRestoreRequest()
+        named.CopyFrom(request)
+        named.request_id = request.request_id or self._make_id()
+        return await self._calls.unary(lambda line: line.stub.CreateRestore, named)
+
+    async def rollback_restore(self, job_id: str) -> job_pb2.Job:
+        """Bring back what a restore replaced; the answer is the job that does it."""
+        request = messages.RollbackRestoreRequest(request_id=self._make_id(), job_id=job_id)
+        return await self._calls.unary(lambda line: line.stub.RollbackRestore, request)
+
+    async def release_restore(self, job_id: str) -> job_pb2.Job:
+        """Drop what a restore replaced; the answer is the job that does it."""
+        request = messages.ReleaseRestoreRequest(request_id=self._make_id(), job_id=job_id)
+        return await self._calls.unary(lambda line: line.stub.ReleaseRestore, request)
+
     def watch(self, job_id: str, *, after_revision: int = 0, on_lost: OnLost | None = None) -> AsyncGenerator[job_pb2.Job, None]:
         """The job at each revision newer than `after_revision`, none twice, the final one last.
 

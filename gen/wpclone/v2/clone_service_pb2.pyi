@@ -492,3 +492,172 @@ class RetryJobRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RetryJobRequest: _TypeAlias = RetryJobRequest  # noqa: Y015
+
+@_typing.final
+class CreateRestoreRequest(_message.Message):
+    """What to bring to which site. Exactly one of `clone_id` and `source` says where it comes from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CLONE_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    SOURCE_URL_FIELD_NUMBER: _builtins.int
+    SOURCE_USERNAME_FIELD_NUMBER: _builtins.int
+    SOURCE_PASSWORD_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    TARGET_URL_FIELD_NUMBER: _builtins.int
+    TARGET_USERNAME_FIELD_NUMBER: _builtins.int
+    TARGET_PASSWORD_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    PRESERVE_PLUGINS_FIELD_NUMBER: _builtins.int
+    PRESERVE_THEMES_FIELD_NUMBER: _builtins.int
+    PRESERVE_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
+    CONFLICT_POLICY_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """1 to 64 of A-Z a-z 0-9 . _ : -; see the service. Empty: no protection against repeats."""
+    clone_id: _builtins.str
+    """The clone whose content is brought. It has to be ready, and neither expires nor can be deleted before the job ends."""
+    source_url: _builtins.str
+    """The older spelling of `source.admin_login.url`."""
+    source_username: _builtins.str
+    """The older spelling of `source.admin_login.username`."""
+    source_password: _builtins.str
+    """The older spelling of `source.admin_login.password`."""
+    target_url: _builtins.str
+    """The older spelling of `target.admin_login.url`."""
+    target_username: _builtins.str
+    """The older spelling of `target.admin_login.username`."""
+    target_password: _builtins.str
+    """The older spelling of `target.admin_login.password`."""
+    customer_id: _builtins.str
+    """For whom; empty: the token's customer. Only an administrator's token may name another."""
+    preserve_plugins: _builtins.bool
+    """Whether the target's plugins stay, files and what is active. Absent: true."""
+    preserve_themes: _builtins.bool
+    """Whether the target's themes stay, files and which is active. Absent: false."""
+    conflict_policy: _builtins.str
+    """What becomes of a row that was changed both in the clone and at the target: keep_target (the default), take_clone, or abort:
+    the job fails and the target is untouched. Conflicts are listed in `result.report`.
+    """
+    dry_run: _builtins.bool
+    """Only tell what would change: a job whose `result.report` lists it, and that writes nothing to the target but, for its
+    length, our agent.
+    """
+    @_builtins.property
+    def source(self) -> _site_pb2.SourceSite:
+        """Another site whose content is brought. Either this or `source_url`, `source_username` and `source_password`, never both."""
+
+    @_builtins.property
+    def target(self) -> _site_pb2.SourceSite:
+        """The site that is written to. Either this or `target_url`, `target_username` and `target_password`, never both. Its credentials
+        are kept, encrypted, as long as a rollback is possible.
+        """
+
+    @_builtins.property
+    def preserve(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of single plugins and themes at the target whose files stay whatever the two above say; at most 100."""
+
+    @_builtins.property
+    def tables(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these tables, with or without the source's prefix; at most 200. When `paths` alone is given, no table travels. Both empty:
+        all content, without what is customers' business (orders, users, comments, form entries, logs).
+        """
+
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only files whose path from the docroot on matches one of these globs, such as wp-content/uploads/2024/*; at most 100. When `tables`
+        alone is given, no file travels.
+        """
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        clone_id: _builtins.str = ...,
+        source: _site_pb2.SourceSite | None = ...,
+        source_url: _builtins.str = ...,
+        source_username: _builtins.str = ...,
+        source_password: _builtins.str = ...,
+        target: _site_pb2.SourceSite | None = ...,
+        target_url: _builtins.str = ...,
+        target_username: _builtins.str = ...,
+        target_password: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        preserve_plugins: _builtins.bool | None = ...,
+        preserve_themes: _builtins.bool | None = ...,
+        preserve: _abc.Iterable[_builtins.str] | None = ...,
+        tables: _abc.Iterable[_builtins.str] | None = ...,
+        paths: _abc.Iterable[_builtins.str] | None = ...,
+        conflict_policy: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_preserve_plugins", b"_preserve_plugins", "_preserve_themes", b"_preserve_themes", "preserve_plugins", b"preserve_plugins", "preserve_themes", b"preserve_themes", "source", b"source", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_preserve_plugins", b"_preserve_plugins", "_preserve_themes", b"_preserve_themes", "clone_id", b"clone_id", "conflict_policy", b"conflict_policy", "customer_id", b"customer_id", "dry_run", b"dry_run", "paths", b"paths", "preserve", b"preserve", "preserve_plugins", b"preserve_plugins", "preserve_themes", b"preserve_themes", "request_id", b"request_id", "source", b"source", "source_password", b"source_password", "source_url", b"source_url", "source_username", b"source_username", "tables", b"tables", "target", b"target", "target_password", b"target_password", "target_url", b"target_url", "target_username", b"target_username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__preserve_plugins: _TypeAlias = _typing.Literal["preserve_plugins"]  # noqa: Y015
+    _WhichOneofArgType__preserve_plugins: _TypeAlias = _typing.Literal["_preserve_plugins", b"_preserve_plugins"]  # noqa: Y015
+    _WhichOneofReturnType__preserve_themes: _TypeAlias = _typing.Literal["preserve_themes"]  # noqa: Y015
+    _WhichOneofArgType__preserve_themes: _TypeAlias = _typing.Literal["_preserve_themes", b"_preserve_themes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preserve_plugins) -> _WhichOneofReturnType__preserve_plugins | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preserve_themes) -> _WhichOneofReturnType__preserve_themes | None: ...
+
+Global___CreateRestoreRequest: _TypeAlias = CreateRestoreRequest  # noqa: Y015
+
+@_typing.final
+class RollbackRestoreRequest(_message.Message):
+    """Which restore."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """1 to 64 of A-Z a-z 0-9 . _ : -; see the service."""
+    job_id: _builtins.str
+    """The completed restore's job id."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackRestoreRequest: _TypeAlias = RollbackRestoreRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseRestoreRequest(_message.Message):
+    """Which restore."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """1 to 64 of A-Z a-z 0-9 . _ : -; see the service."""
+    job_id: _builtins.str
+    """The completed restore's job id."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseRestoreRequest: _TypeAlias = ReleaseRestoreRequest  # noqa: Y015

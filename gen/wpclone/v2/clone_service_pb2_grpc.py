@@ -101,6 +101,21 @@ class CloneServiceStub:
                 request_serializer=wpclone_dot_v2_dot_clone__service__pb2.RetryJobRequest.SerializeToString,
                 response_deserializer=wpclone_dot_v2_dot_job__pb2.Job.FromString,
                 _registered_method=True)
+        self.CreateRestore = channel.unary_unary(
+                '/wpclone.v2.CloneService/CreateRestore',
+                request_serializer=wpclone_dot_v2_dot_clone__service__pb2.CreateRestoreRequest.SerializeToString,
+                response_deserializer=wpclone_dot_v2_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.RollbackRestore = channel.unary_unary(
+                '/wpclone.v2.CloneService/RollbackRestore',
+                request_serializer=wpclone_dot_v2_dot_clone__service__pb2.RollbackRestoreRequest.SerializeToString,
+                response_deserializer=wpclone_dot_v2_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.ReleaseRestore = channel.unary_unary(
+                '/wpclone.v2.CloneService/ReleaseRestore',
+                request_serializer=wpclone_dot_v2_dot_clone__service__pb2.ReleaseRestoreRequest.SerializeToString,
+                response_deserializer=wpclone_dot_v2_dot_job__pb2.Job.FromString,
+                _registered_method=True)
 
 
 class CloneServiceServicer:
@@ -200,6 +215,30 @@ class CloneServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateRestore(self, request, context):
+        """Brings the content of a clone, or of another site, to a site: staged beside the live content, exchanged as one, judged, and
+        taken back by itself when the site is not healthy with it. What changed at the target since the clone was made survives:
+        orders, comments, users, edits. One job at a time writes a site. REST: 202 with the job's path in Location.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackRestore(self, request, context):
+        """Brings back what a restore replaced, as long as that is kept (`result.rollback_until`): a new job. What was written to the
+        exchanged tables since is lost, and told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseRestore(self, request, context):
+        """Drops what a restore replaced, before its time: a new job. There is no rollback afterwards.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CloneServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -261,6 +300,21 @@ def add_CloneServiceServicer_to_server(servicer, server):
             'RetryJob': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryJob,
                     request_deserializer=wpclone_dot_v2_dot_clone__service__pb2.RetryJobRequest.FromString,
+                    response_serializer=wpclone_dot_v2_dot_job__pb2.Job.SerializeToString,
+            ),
+            'CreateRestore': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRestore,
+                    request_deserializer=wpclone_dot_v2_dot_clone__service__pb2.CreateRestoreRequest.FromString,
+                    response_serializer=wpclone_dot_v2_dot_job__pb2.Job.SerializeToString,
+            ),
+            'RollbackRestore': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackRestore,
+                    request_deserializer=wpclone_dot_v2_dot_clone__service__pb2.RollbackRestoreRequest.FromString,
+                    response_serializer=wpclone_dot_v2_dot_job__pb2.Job.SerializeToString,
+            ),
+            'ReleaseRestore': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseRestore,
+                    request_deserializer=wpclone_dot_v2_dot_clone__service__pb2.ReleaseRestoreRequest.FromString,
                     response_serializer=wpclone_dot_v2_dot_job__pb2.Job.SerializeToString,
             ),
     }
@@ -592,6 +646,87 @@ class CloneService:
             target,
             '/wpclone.v2.CloneService/RetryJob',
             wpclone_dot_v2_dot_clone__service__pb2.RetryJobRequest.SerializeToString,
+            wpclone_dot_v2_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRestore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wpclone.v2.CloneService/CreateRestore',
+            wpclone_dot_v2_dot_clone__service__pb2.CreateRestoreRequest.SerializeToString,
+            wpclone_dot_v2_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackRestore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wpclone.v2.CloneService/RollbackRestore',
+            wpclone_dot_v2_dot_clone__service__pb2.RollbackRestoreRequest.SerializeToString,
+            wpclone_dot_v2_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseRestore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wpclone.v2.CloneService/ReleaseRestore',
+            wpclone_dot_v2_dot_clone__service__pb2.ReleaseRestoreRequest.SerializeToString,
             wpclone_dot_v2_dot_job__pb2.Job.FromString,
             options,
             channel_credentials,

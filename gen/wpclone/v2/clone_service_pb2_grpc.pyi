@@ -56,6 +56,17 @@ class CloneServiceStub:
     """Asks for a failed or cancelled job again: answers with a new job whose `retry_of` is the old one, with its request and its
     source's credentials; everything else is new, a clone's id and password too. The old job stays as it is.
     """
+    CreateRestore: _aio.UnaryUnaryMultiCallable[_clone_service_pb2.CreateRestoreRequest, _job_pb2.Job]
+    """Brings the content of a clone, or of another site, to a site: staged beside the live content, exchanged as one, judged, and
+    taken back by itself when the site is not healthy with it. What changed at the target since the clone was made survives:
+    orders, comments, users, edits. One job at a time writes a site. REST: 202 with the job's path in Location.
+    """
+    RollbackRestore: _aio.UnaryUnaryMultiCallable[_clone_service_pb2.RollbackRestoreRequest, _job_pb2.Job]
+    """Brings back what a restore replaced, as long as that is kept (`result.rollback_until`): a new job. What was written to the
+    exchanged tables since is lost, and told.
+    """
+    ReleaseRestore: _aio.UnaryUnaryMultiCallable[_clone_service_pb2.ReleaseRestoreRequest, _job_pb2.Job]
+    """Drops what a restore replaced, before its time: a new job. There is no rollback afterwards."""
 
 class CloneServiceServicer(metaclass=_abc_1.ABCMeta):
     """Clones WordPress sites into short-lived copies. Every call needs `authorization: Bearer <token>`; the token says whose jobs
@@ -169,5 +180,34 @@ class CloneServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks for a failed or cancelled job again: answers with a new job whose `retry_of` is the old one, with its request and its
         source's credentials; everything else is new, a clone's id and password too. The old job stays as it is.
         """
+
+    @_abc_1.abstractmethod
+    def CreateRestore(
+        self,
+        request: _clone_service_pb2.CreateRestoreRequest,
+        context: _aio.ServicerContext[_clone_service_pb2.CreateRestoreRequest, _abc.Awaitable[_job_pb2.Job]],
+    ) -> _abc.Awaitable[_job_pb2.Job]:
+        """Brings the content of a clone, or of another site, to a site: staged beside the live content, exchanged as one, judged, and
+        taken back by itself when the site is not healthy with it. What changed at the target since the clone was made survives:
+        orders, comments, users, edits. One job at a time writes a site. REST: 202 with the job's path in Location.
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackRestore(
+        self,
+        request: _clone_service_pb2.RollbackRestoreRequest,
+        context: _aio.ServicerContext[_clone_service_pb2.RollbackRestoreRequest, _abc.Awaitable[_job_pb2.Job]],
+    ) -> _abc.Awaitable[_job_pb2.Job]:
+        """Brings back what a restore replaced, as long as that is kept (`result.rollback_until`): a new job. What was written to the
+        exchanged tables since is lost, and told.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseRestore(
+        self,
+        request: _clone_service_pb2.ReleaseRestoreRequest,
+        context: _aio.ServicerContext[_clone_service_pb2.ReleaseRestoreRequest, _abc.Awaitable[_job_pb2.Job]],
+    ) -> _abc.Awaitable[_job_pb2.Job]:
+        """Drops what a restore replaced, before its time: a new job. There is no rollback afterwards."""
 
 def add_CloneServiceServicer_to_server(servicer: CloneServiceServicer, server: _aio.Server) -> None: ...

@@ -398,6 +398,8 @@ class JobResult(_message.Message):
     CONSISTENCY_FIELD_NUMBER: _builtins.int
     EGRESS_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
+    TARGET_URL_FIELD_NUMBER: _builtins.int
+    ROLLBACK_UNTIL_FIELD_NUMBER: _builtins.int
     clone_id: _builtins.str
     """The clone that was made or deleted."""
     clone_url: _builtins.str
@@ -418,6 +420,8 @@ class JobResult(_message.Message):
     """SNAPSHOT when all rows are of one moment, FUZZY when the source was written to while they were read."""
     egress: _builtins.str
     """What keeps the clone from reaching others: rejected, or "filtered in WordPress only"."""
+    target_url: _builtins.str
+    """The site that a restore wrote to, or would write to."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """When the service deletes the clone, as known when the job completed; GetClone has the present value."""
@@ -427,6 +431,10 @@ class JobResult(_message.Message):
         """What was left out or changed, and why: withheld constants, tables, files, rewritten and left addresses. Of a dry run: what a
         clone would copy and leave out; it has `dry_run: true`.
         """
+
+    @_builtins.property
+    def rollback_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when what a restore replaced is kept for a rollback, as known when the job completed."""
 
     def __init__(
         self,
@@ -443,10 +451,12 @@ class JobResult(_message.Message):
         consistency: _builtins.str | None = ...,
         egress: _builtins.str | None = ...,
         report: _struct_pb2.Struct | None = ...,
+        target_url: _builtins.str | None = ...,
+        rollback_until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bytes", b"_bytes", "_clone_id", b"_clone_id", "_clone_url", b"_clone_url", "_consistency", b"_consistency", "_copy_seconds", b"_copy_seconds", "_egress", b"_egress", "_files", b"_files", "_password", b"_password", "_rows", b"_rows", "_username", b"_username", "bytes", b"bytes", "clone_id", b"clone_id", "clone_url", b"clone_url", "consistency", b"consistency", "copy_seconds", b"copy_seconds", "egress", b"egress", "expires_at", b"expires_at", "files", b"files", "password", b"password", "report", b"report", "rows", b"rows", "username", b"username"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bytes", b"_bytes", "_clone_id", b"_clone_id", "_clone_url", b"_clone_url", "_consistency", b"_consistency", "_copy_seconds", b"_copy_seconds", "_egress", b"_egress", "_files", b"_files", "_password", b"_password", "_rows", b"_rows", "_target_url", b"_target_url", "_username", b"_username", "bytes", b"bytes", "clone_id", b"clone_id", "clone_url", b"clone_url", "consistency", b"consistency", "copy_seconds", b"copy_seconds", "egress", b"egress", "expires_at", b"expires_at", "files", b"files", "password", b"password", "report", b"report", "rollback_until", b"rollback_until", "rows", b"rows", "target_url", b"target_url", "username", b"username"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes", b"_bytes", "_clone_id", b"_clone_id", "_clone_url", b"_clone_url", "_consistency", b"_consistency", "_copy_seconds", b"_copy_seconds", "_egress", b"_egress", "_files", b"_files", "_password", b"_password", "_rows", b"_rows", "_username", b"_username", "bytes", b"bytes", "clone_id", b"clone_id", "clone_url", b"clone_url", "consistency", b"consistency", "copy_seconds", b"copy_seconds", "egress", b"egress", "expires_at", b"expires_at", "files", b"files", "password", b"password", "report", b"report", "rows", b"rows", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes", b"_bytes", "_clone_id", b"_clone_id", "_clone_url", b"_clone_url", "_consistency", b"_consistency", "_copy_seconds", b"_copy_seconds", "_egress", b"_egress", "_files", b"_files", "_password", b"_password", "_rows", b"_rows", "_target_url", b"_target_url", "_username", b"_username", "bytes", b"bytes", "clone_id", b"clone_id", "clone_url", b"clone_url", "consistency", b"consistency", "copy_seconds", b"copy_seconds", "egress", b"egress", "expires_at", b"expires_at", "files", b"files", "password", b"password", "report", b"report", "rollback_until", b"rollback_until", "rows", b"rows", "target_url", b"target_url", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bytes: _TypeAlias = _typing.Literal["bytes"]  # noqa: Y015
     _WhichOneofArgType__bytes: _TypeAlias = _typing.Literal["_bytes", b"_bytes"]  # noqa: Y015
@@ -466,6 +476,8 @@ class JobResult(_message.Message):
     _WhichOneofArgType__password: _TypeAlias = _typing.Literal["_password", b"_password"]  # noqa: Y015
     _WhichOneofReturnType__rows: _TypeAlias = _typing.Literal["rows"]  # noqa: Y015
     _WhichOneofArgType__rows: _TypeAlias = _typing.Literal["_rows", b"_rows"]  # noqa: Y015
+    _WhichOneofReturnType__target_url: _TypeAlias = _typing.Literal["target_url"]  # noqa: Y015
+    _WhichOneofArgType__target_url: _TypeAlias = _typing.Literal["_target_url", b"_target_url"]  # noqa: Y015
     _WhichOneofReturnType__username: _TypeAlias = _typing.Literal["username"]  # noqa: Y015
     _WhichOneofArgType__username: _TypeAlias = _typing.Literal["_username", b"_username"]  # noqa: Y015
     @_typing.overload
@@ -486,6 +498,8 @@ class JobResult(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__password) -> _WhichOneofReturnType__password | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rows) -> _WhichOneofReturnType__rows | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_url) -> _WhichOneofReturnType__target_url | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__username) -> _WhichOneofReturnType__username | None: ...
 

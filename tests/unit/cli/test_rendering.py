@@ -25,3 +25,23 @@ def test_a_dry_run_says_what_a_clone_would_be_and_why_it_would_be_refused() -> N
     ):
         assert words in text
     assert "password" not in text
+
+
+def test_a_restore_says_what_changed_what_is_in_conflict_and_how_long_it_can_be_taken_back() -> None:
+    job = job_pb2.Job(job_id="restore-0123456789ab", type="restore", status="completed", progress=100)
+    job.result.target_url, job.result.clone_id = "https://shop.example", "clone-0123456789ab"
+    job.result.rollback_until.FromJsonString("2030-01-02T03:04:05Z")
+    table = {"name": "wp_posts", "how": "rows", "inserted": 1, "updated": 2, "deleted": 0, "kept": 3, "conflicts": 7, "note": ""}
+    still = {**table, "name": "wp_terms", "how": "nothing"}
+    conflict = {"table": "posts", "key": "5", "conflict": "both changed", "taken": "target"}
+    job.result.report.update({
+        "tables": [table, still], "files": {"added": 4, "changed": 0, "removed": 1, "bytes": 2_000_000},
+        "conflicts": [conflict] * 6, "conflict_count": 7,
+    })  # fmt: skip
+    text = job_text(job)
+    for words in (
+        "wp_posts: 1 inserted, 2 updated, 3 kept", "files: 4 added, 0 changed, 1 removed", "posts 5: both changed, target's",
+        "and 2 more", "2030-01-02T03:04:05Z", "https://shop.example",
+    ):  # fmt: skip
+        assert words in text
+    assert "wp_terms" not in text

@@ -125,6 +125,18 @@ def test_a_malformed_url_is_refused_without_quoting_it(url: str) -> None:
     assert "pw" not in fault
 
 
+def test_a_web_servers_password_in_a_url_is_a_secret_and_no_part_of_it() -> None:
+    assert site_url.without_user("https://us%40er:p%3Aw@example.com/x") == ("https://example.com/x", "us@er:p:w")
+    assert site_url.without_user("https://example.com/a@b") == ("https://example.com/a@b", "")
+    request = clone_service_pb2.CreateCloneRequest(
+        source_url="https://visitor:s3cret@example.com/", source_username="admin", source_password="x"
+    )
+    ask = translate.clone_ask(request, LIVES)
+    assert ask.source.url == "https://example.com/"
+    assert ask.source.secrets["basic"] == "visitor:s3cret"
+    assert "s3cret" not in repr(ask)
+
+
 @pytest.mark.parametrize(
     "bad", ["", "clone-1", "clone-1a2b3c4d5e6", "Clone-1a2b3c4d5e6f", "x-1a2b3c4d5e6f", "clone-1a2b3c4d5e6f\n", "../x"]
 )
