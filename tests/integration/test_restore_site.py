@@ -26,6 +26,7 @@ from wpclone.wordpress.restore.files import stage_files, verify_files
 from wpclone.wordpress.restore.health import check_health
 from wpclone.wordpress.restore.report import TargetReport, refuse_target
 from wpclone.wordpress.restore.target import fence_number
+from wpclone.wordpress.rewrite import Mapping, Rewriter
 
 
 @pytest.fixture(scope="module")
@@ -465,3 +466,39 @@ async def test_an_object_cache_is_emptied_both_ways(source_site: SourceSite, tar
     finally:
         drop_in.unlink()
         emptied.unlink(missing_ok=True)
+
+
+async def test_staging_goes_on_at_the_chunk_and_every_row_lands_once(source_site: SourceSite, target_site: SourceSite) -> None:
+    source_site.sql("CREATE TABLE wp_many (id int PRIMARY KEY, u varchar(200), t text, KEY u (u))")
+    source_site.sql(
+        "INSERT INTO wp_many SELECT seq, CONCAT(%s, seq), REPEAT(MD5(seq), 20) FROM seq_1_to_25000", source_site.url + "/?p="
+    )
+    rewriter = Rewriter(Mapping.of([source_site.url], target_site.url))
+    try:
+        async with restoring(source_site, target_site) as restore:
+            await restore.target.claim()
+            seen: list[Counts] = []
+            staging = asyncio.create_task(restore.stage(["wp_many"], rewriter, seen.append))
+            await until_async(lambda: _says(len(seen) > 3), within=60)
+            staging.cancel()
+            await asyncio.wait([staging])
+            again = restore.again(2)
+            await again.target.claim()
+            with pytest.raises(FencedOff):
+                await restore.stage(["wp_many"], rewriter, nothing)
+            later: list[Counts] = []
+            staged = await again.stage(["wp_many"], rewriter, later.append)
+            assert 0 < later[0].rows_done < 25_000
+            assert (staged.tables[0].rows, staged.tables[0].rewritten) == (25_000, 25_000)
+            await again.verify(["wp_many"])
+            name = again.target.staged_name("wp_many").decode()
+            assert target_site.sql(
+                f"SELECT COUNT(*), COUNT(DISTINCT id), SUM(u LIKE %s) FROM {name}", f"{target_site.url}/?p=%"
+            ) == [(25_000, 25_000, 25_000)]
+            assert {row[2] for row in target_site.sql(f"SHOW INDEX FROM {name}")} == {"PRIMARY", "u"}
+            target_site.sql(f"UPDATE {name} SET t = 'flipped' WHERE id = 77")
+            with pytest.raises(SiteError) as damaged:
+                await again.verify(["wp_many"])
+            assert (damaged.value.reason, damaged.value.metadata["table"]) == (Reason.STAGING_DAMAGED, "wp_many")
+    finally:
+        source_site.sql("DROP TABLE wp_many")

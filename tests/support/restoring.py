@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.support.source_site import SourceSite, agent_of
 from wpclone.wordpress.agent.client import AgentClient
 from wpclone.wordpress.inspect import SiteReport, inspect
-from wpclone.wordpress.progress import Counts
+from wpclone.wordpress.progress import Counts, Progress
 from wpclone.wordpress.restore.file_plan import FileChoice, FilePlan
 from wpclone.wordpress.restore.files import plan_files, stage_files, verify_files
 from wpclone.wordpress.restore.options import settle_options
@@ -42,22 +42,25 @@ class Restoring:
         target = RestoreTarget(self.agent, RESTORE_ID, fence=fence)
         return Restoring(self.source, self.source_site, self.agent, self.target_site, self.report, target)
 
+    async def stage(self, names: Sequence[str], rewriter: Rewriter, progress: Progress) -> TablesStaged:
+        """Stage tables."""
+        return await stage_tables(
+            self.source, self.source_site, self.target, tables=names, target_report=self.report, target_prefix="wp_",
+            rewriter=rewriter, progress=progress,
+        )  # fmt: skip
+
+    async def verify(self, names: Sequence[str]) -> None:
+        """Read staged tables back."""
+        await verify_tables(
+            self.source, self.source_site, self.target, tables=names, target_report=self.report, target_prefix="wp_",
+            progress=nothing,
+        )  # fmt: skip
+
     async def tables(self, names: Sequence[str] = CONTENT_TABLES) -> TablesStaged:
         """Stage and verify tables, with addresses moved to the target's."""
         rewriter = Rewriter(Mapping.of([self.source_site.home], self.target_site.home))
-        staged = await stage_tables(
-            self.source, self.source_site, self.target, tables=names, target_report=self.report, target_prefix="wp_",
-            rewriter=rewriter, progress=nothing,
-        )  # fmt: skip
-        await verify_tables(
-            self.source,
-            self.source_site,
-            self.target,
-            tables=names,
-            target_report=self.report,
-            target_prefix="wp_",
-            progress=nothing,
-        )
+        staged = await self.stage(names, rewriter, nothing)
+        await self.verify(names)
         return staged
 
     async def files(self, choice: FileChoice = FileChoice(preserve_plugins=False)) -> FilePlan:  # noqa: B008 - frozen
