@@ -43,6 +43,13 @@ def test_the_environment_is_read_in_composition_roots_only(path: Path) -> None:
         assert path.stem in {"__main__", "bootstrap", "app", "admin"} or "cli" in path.parts or "standalone" in path.parts
 
 
+def test_a_step_waits_for_its_threads() -> None:
+    """`asyncio.to_thread` leaves a thread behind when its caller is cut; `wpclone.wordpress.blocking` does not."""
+    under_a_claim = [path for path in SOURCES if path.is_relative_to(ROOT / "workers") or "wordpress" in path.parts]
+    offenders = [str(path.relative_to(ROOT)) for path in under_a_claim if "to_thread(" in path.read_text()]
+    assert sorted(offenders) == ["workers/worker.py", "wpclone/wordpress/blocking.py"]
+
+
 def test_nothing_imports_upward_behind_type_checking() -> None:
     offenders = [path for path in SOURCES if "if TYPE_CHECKING" in path.read_text()]
     assert offenders == []

@@ -8,8 +8,8 @@ import pytest
 from tests.integration.test_clone_plan import Yard
 from tests.support.hosting import running_keeper
 from tests.support.places import open_directory
-from tests.support.shop import Shop
 from tests.support.servers import SERVICE, Mariadb
+from tests.support.shop import Shop
 from tests.support.source_site import SourceSite, running_source_site
 from wpclone.core.jobs.states import JobState, KeptState
 from wpclone.core.secrets import KeyRing

@@ -2,10 +2,11 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 
 import pytest
 
-from wpclone.wordpress.blocking import blocking
+from wpclone.wordpress.blocking import ITEMS_AT_ONCE, blocking, in_parts
 
 
 class Held:
@@ -59,3 +60,31 @@ async def test_a_deadline_waits_for_the_thread_too() -> None:
         async with asyncio.timeout(0.05):
             await blocking(held.work, 1)
     assert held.has_ended
+
+
+async def test_a_generator_gives_what_it_yields_to_its_end() -> None:
+    assert await in_parts(iter(range(3 * ITEMS_AT_ONCE + 7))) == list(range(3 * ITEMS_AT_ONCE + 7))
+
+
+async def test_a_generator_that_is_cut_stops_at_a_yield_soon_after() -> None:
+    begun, cut, count = threading.Event(), threading.Event(), 0
+
+    def endless() -> Iterator[None]:
+        nonlocal count
+        while True:
+            count += 1
+            begun.set()
+            if count == 10:
+                cut.wait(30)
+            yield
+
+    task = asyncio.create_task(in_parts(endless()))
+    await asyncio.to_thread(begun.wait, 30)
+    task.cancel()
+    cut.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert 10 <= count <= ITEMS_AT_ONCE
+    seen = count
+    await asyncio.sleep(0)
+    assert count == seen

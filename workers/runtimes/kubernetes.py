@@ -7,9 +7,7 @@ happens and decides whether the step fails at once.
 
 from __future__ import annotations
 
-import asyncio
 import math
-import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from typing import Any
 import structlog
 
 from workers.pages import Pages
+from workers.removal import remove_tree
 from workers.runtimes import Content, Place, Tell, quietly
 from workers.runtimes.causes import Cause, causes, ended, is_ready
 from workers.runtimes.cluster_api import EVENTS, HTTP_ROUTES, INGRESSES, JOBS, PODS, SERVICES, ApiRefused, ApiUnavailable
@@ -45,6 +44,7 @@ from wpclone.core.ids import Randomness
 from wpclone.core.jobs.errors import Fatal, RetryLater
 from wpclone.core.jobs.view import from_rfc3339, rfc3339
 from wpclone.core.supervise import Loop
+from wpclone.wordpress.blocking import blocking
 
 _log = structlog.get_logger(__name__)
 
@@ -113,7 +113,7 @@ class KubernetesRuntime:
                 for manifest in owned(self._shape, clone_id, uid, self._parts.key_of(clone_id)):
                     await self._api.apply(manifest)
                 found = await self._api.patch(JOBS, self._shape.namespace, clone_id, released(uid))
-        await asyncio.to_thread(_make_staging, self._staging(clone_id))
+        await blocking(_make_staging, self._staging(clone_id))
         return self._place(found)
 
     async def ready(self, clone_id: str, tell: Tell = quietly) -> Place:
@@ -171,7 +171,7 @@ class KubernetesRuntime:
         await receiver.give(content)
         await self._answering(place.url)
         found = await self._annotate(clone_id, {SERVING: "true"})
-        await asyncio.to_thread(_remove_staging, self._staging(clone_id))
+        await remove_tree(self._staging(clone_id))
         return self._place(found)
 
     async def describe(self, clone_id: str) -> Place | None:
@@ -182,7 +182,7 @@ class KubernetesRuntime:
 
     async def delete(self, clone_id: str) -> None:
         """See Runtime.delete. Returns when the Job, and so all it owned, has gone."""
-        await asyncio.to_thread(_remove_staging, self._staging(clone_id))
+        await remove_tree(self._staging(clone_id))
         namespace = self._shape.namespace
         end = self._clock.monotonic() + _GONE_SECONDS
         while True:
@@ -352,10 +352,3 @@ async def _told() -> AsyncIterator[None]:
 
 def _make_staging(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _remove_staging(path: Path) -> None:
-    try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        return

@@ -24,6 +24,7 @@ import aiohttp
 from workers.runtimes import Content
 from wpclone.core.clock import Clock
 from wpclone.core.jobs.errors import Fatal, RetryLater
+from wpclone.wordpress.blocking import blocking
 
 SIGNATURE, TIME = "X-Wpclone-Signature", "X-Wpclone-Time"
 BATCH_BYTES = 8 << 20
@@ -48,7 +49,7 @@ class Receiver:
     async def send(self, tree: Path, session: str) -> None:
         """Send the tree and make it the site. Raises RetryLater, and Fatal(NO_SPACE) when the clone's volume is too small."""
         batches = _batches(os.fsencode(tree))
-        while batch := await asyncio.to_thread(next, batches, None):
+        while batch := await blocking(next, batches, None):
             await self._ask("POST", f"/tree/{session}", batch)
         await self._ask("POST", f"/adopt/{session}", b"")
 

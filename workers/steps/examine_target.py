@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from workers.clone_databases import CloneDatabases, base_name
@@ -14,6 +13,7 @@ from workers.steps.preflight import TABLE_FACTOR, Room
 from wpclone.core.jobs.errors import Fatal
 from wpclone.core.jobs.job import Facts
 from wpclone.core.jobs.site_key import site_key
+from wpclone.wordpress.blocking import blocking
 from wpclone.wordpress.inspect import SiteReport, inspect
 from wpclone.wordpress.restore.health import Health, PageHealth, check_health
 from wpclone.wordpress.restore.report import TargetReport, examine, refuse_target
@@ -76,7 +76,7 @@ class ExamineTarget:
 
     async def _refuse_too_little_room(self, target: SiteReport) -> None:
         """The target's tables are copied beside the clone for comparison."""
-        needed, free = target.table_bytes * TABLE_FACTOR, await asyncio.to_thread(self._room.free, self._room.directory)
+        needed, free = target.table_bytes * TABLE_FACTOR, await blocking(self._room.free, self._room.directory)
         if needed > free:
             raise Fatal("TOO_LITTLE_SPACE", f"Comparing the sites needs {needed / 1e6:,.0f} MB of disk here; tell the operator.")
 

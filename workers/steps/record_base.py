@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -17,6 +17,7 @@ from workers.steps.copy_tables import CopyTables
 from workers.steps.guard import Guard
 from workers.steps.preflight import Preflight
 from wpclone.core.jobs.errors import StepOutcome
+from wpclone.wordpress.blocking import in_parts
 
 _log = structlog.get_logger(__name__)
 
@@ -44,7 +45,7 @@ class RecordBase:
             async with self._databases.connection(seconds=_SECONDS) as cursor:
                 rows = await record_base(cursor, clone, base, prefix, tables)
                 place = await self._runtime.ready(context.clone_id)
-                found = await asyncio.to_thread(_content_files, place.staging) if place.staging is not None else []
+                found = await in_parts(_content_files(place.staging)) if place.staging is not None else []
                 files = await record_base_files(cursor, base, found) if found else 0
         except StepOutcome as error:
             if not context.is_last_attempt:
@@ -57,13 +58,12 @@ class RecordBase:
         """Nothing is left once the clone's databases have gone."""
 
 
-def _content_files(docroot: Path) -> list[tuple[bytes, int, int]]:
+def _content_files(docroot: Path) -> Iterator[tuple[bytes, int, int]]:
     """The files below wp-content: path in the docroot, size, time of change. Links are not followed."""
-    root, found = os.fsencode(docroot), []
+    root = os.fsencode(docroot)
     for directory, _, names in os.walk(os.path.join(root, b"wp-content")):
         for name in names:
             path = os.path.join(directory, name)
             about = os.lstat(path)
             if stat.S_ISREG(about.st_mode):
-                found.append((os.path.relpath(path, root), about.st_size, int(about.st_mtime)))
-    return found
+                yield os.path.relpath(path, root), about.st_size, int(about.st_mtime)

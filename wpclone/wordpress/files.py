@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 from wpclone.wordpress import excludes
 from wpclone.wordpress.agent.client import AgentClient
 from wpclone.wordpress.agent.wire import Part
-from wpclone.wordpress.blocking import blocking, ended
+from wpclone.wordpress.blocking import blocking, ended, in_parts
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.fence import Fence
 from wpclone.wordpress.file_choice import why_not
@@ -37,7 +36,6 @@ _BATCH_FILES = 1000
 _BATCH_BYTES = 64 << 20
 # What is written in one go by a thread: small enough that a cancelled copy stops within milliseconds.
 _WRITE_BYTES = 4 << 20
-_ITEMS_AT_ONCE = 500
 _SPARE_BYTES = 32 << 20
 _MOST_SHOWN = 500
 _REREADS = 2
@@ -125,10 +123,10 @@ class _Copy:
         try:
             self._check_space(root)
             self._tell()
-            await _each(self._state.indexed("dD"), self._directory)
+            await in_parts(self._directories())
             for batch in self._batches(done):
                 await self._read(batch)
-            await _each(self._state.indexed("l"), self._link)
+            await in_parts(self._make_links())
         finally:
             await blocking(self._writer.end)
         followed = tuple(shown(item.local) for item in self._state.indexed("FD"))[:_MOST_SHOWN]
@@ -164,16 +162,20 @@ class _Copy:
             Counts(bytes_done=self._bytes, bytes_total=self._state.bytes, files_done=self._files, files_total=self._state.files)
         )
 
-    def _directory(self, item: Indexed) -> None:
-        self._writer.directory(item.local, item.entry.mode)
+    def _directories(self) -> Iterator[None]:
+        for item in self._state.indexed("dD"):
+            self._writer.directory(item.local, item.entry.mode)
+            yield
 
-    def _link(self, item: Indexed) -> None:
-        target = self._roots[item.root].local(item.entry.target) if item.entry.target else b""
-        missing = self._writer.link(item.local, target)
-        if missing is None:
-            self._links += 1
-        else:
-            self._state.note_left_out([missing])
+    def _make_links(self) -> Iterator[None]:
+        for item in self._state.indexed("l"):
+            target = self._roots[item.root].local(item.entry.target) if item.entry.target else b""
+            missing = self._writer.link(item.local, target)
+            if missing is None:
+                self._links += 1
+            else:
+                self._state.note_left_out([missing])
+            yield
 
     def _batches(self, done: set[int]) -> Iterator[list[Indexed]]:
         """Files not yet written, in runs of one root that one request can ask for."""
@@ -238,17 +240,3 @@ class _Copy:
                     group, size = [], 0
         if group:
             yield group
-
-
-async def _each(items: Iterator[Indexed], work: Callable[[Indexed], None]) -> None:
-    """Do the work on each item, in parts, so that a cut need not wait for all of them."""
-    while await blocking(_some, items, work):
-        continue
-
-
-def _some(items: Iterator[Indexed], work: Callable[[Indexed], None]) -> bool:
-    """Do the work on the next items; whether there may be more."""
-    some = list(islice(items, _ITEMS_AT_ONCE))
-    for item in some:
-        work(item)
-    return bool(some)

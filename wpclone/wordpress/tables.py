@@ -17,6 +17,7 @@ import pymysql
 
 from wpclone.wordpress.agent.client import AgentClient
 from wpclone.wordpress.agent.wire import Damaged, RowsFrame
+from wpclone.wordpress.blocking import blocking
 from wpclone.wordpress.control import TABLE as CONTROL_TABLE
 from wpclone.wordpress.control import Control, Cursor
 from wpclone.wordpress.ddl import UnknownDdl
@@ -291,7 +292,7 @@ class _Copy:
 
     async def _chunk(self, plan: TablePlan, frame: RowsFrame) -> Chunk:
         try:
-            return await asyncio.to_thread(chunk, plan, frame, self._rewriter, self._packet)
+            return await blocking(chunk, plan, frame, self._rewriter, self._packet)
         except Damaged as error:
             raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, table=shown(plan.name)) from error
 

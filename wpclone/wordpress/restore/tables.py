@@ -15,6 +15,7 @@ from typing import Any
 
 from wpclone.wordpress.agent.client import AgentClient
 from wpclone.wordpress.agent.wire import Damaged, RowsFrame, decoded
+from wpclone.wordpress.blocking import blocking
 from wpclone.wordpress.control import Cursor
 from wpclone.wordpress.ddl import UnknownDdl, parse_table
 from wpclone.wordpress.errors import Reason, SiteError
@@ -228,7 +229,7 @@ class _Staging:
             async for frame, request in stream:
                 self._fuzzy |= request > 1
                 staged = pending[frame.index]
-                yield staged, frame, await asyncio.to_thread(self._chunk, staged, frame)
+                yield staged, frame, await blocking(self._chunk, staged, frame)
 
     def _chunk(self, staged: _Staged, frame: RowsFrame) -> Chunk:
         try:
@@ -303,7 +304,7 @@ class _Staging:
             asked = replace(staged.plan.asked, name=staged.plan.name)
             async with aclosing(self._target.agent.rows([asked])) as stream:
                 async for frame, _ in stream:
-                    found = joined(found, (await asyncio.to_thread(self._chunk, staged, frame)).range)
+                    found = joined(found, (await blocking(self._chunk, staged, frame)).range)
             same = found.rows == wanted.rows and (not comparable or (found.sql, found.sql_size) == (wanted.sql, wanted.sql_size))
             if not staged.cursor.done or not same:
                 message = f"Table {staged.name} was staged with {found.rows} rows that are not the {wanted.rows} sent."
