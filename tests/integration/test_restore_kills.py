@@ -7,7 +7,7 @@ import pytest
 from yarl import URL
 
 from tests.support.dying_agent import DyingAgent, dying_agent_of
-from tests.support.restoring import CONTENT_TABLES, Restoring, content, restoring
+from tests.support.restoring import CONTENT_TABLES, RESTORE_ID, Restoring, content, restoring
 from tests.support.servers import Mariadb
 from tests.support.source_site import SourceSite, running_source_site, site_session
 from wpclone.wordpress.agent.wire import encoded
@@ -35,12 +35,12 @@ class Staged:
     fence: int = 1
 
     async def dying(self, do: str, point: int, **more: object) -> int:
-        """One order whose process dies at a point; how many points it passed."""
+        """An order, repeated while it is not done, whose process dies at a point; how many points it passed."""
         self.agent.dies_at(point)
+        order = {"verb": "restore", "do": do, "id": RESTORE_ID, "fence": self.fence, **more}
         try:
-            await self.agent.client.order_once(
-                {"verb": "restore", "do": do, "id": "restore-0123456789ab", "fence": self.fence, **more}
-            )
+            while (await self.agent.client.order_once(order))[-1]["state"] in ("switching", "undoing"):
+                continue
         except SiteError:
             return point
         finally:
