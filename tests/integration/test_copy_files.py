@@ -22,6 +22,7 @@ from wpclone.wordpress.agent.wire import Entry, Part
 from wpclone.wordpress.errors import FencedOff, Reason, SiteError
 from wpclone.wordpress.file_rules import directories_left_out
 from wpclone.wordpress.file_state import copied_files
+from wpclone.wordpress.file_sums import DirectorySums
 from wpclone.wordpress.file_writer import TreeWriter
 from wpclone.wordpress.files import Fence, FilesCopied, copy_files
 from wpclone.wordpress.inspect import inspect
@@ -74,6 +75,10 @@ async def test_a_copy_is_the_source_byte_for_byte(source_site: SourceSite, place
     latest = place / "root" / "wp-content" / "uploads" / "latest.jpg"
     assert os.readlink(latest) == "2025/10/picture-1.jpg"
     files = {os.fsdecode(file.path): file.sha256 for file in copied_files(place / "state")}
+    sums = DirectorySums()
+    for name, sha256 in files.items():
+        sums.add(os.fsencode(name), (place / "root" / name).stat().st_size, sha256)
+    assert copied.directories == sums.sums()
     assert files == {name: what for name, what in _tree(place / "root").items() if what != "directory" and "->" not in what}
     login, original = place / "root" / "wp-login.php", source_site.docroot / "wp-login.php"
     assert int(login.stat().st_mtime) == int(original.stat().st_mtime)
@@ -317,3 +322,57 @@ async def test_too_small_a_disk_is_told_before_it_is_full(
         with pytest.raises(SiteError) as small:
             await _copy(agent, place)
     assert small.value.reason is Reason.TOO_LITTLE_SPACE
+
+
+class _Cut(AgentClient):
+    """A source that breaks off in the middle of a large file for good, or counts what it sends of it."""
+
+    cut_at = 0
+    sent = 0
+
+    async def read(self, root: str, files: Sequence[tuple[bytes, int]]) -> AsyncGenerator[list[Part], None]:
+        async with aclosing(super().read(root, files)) as stream:
+            async for parts in stream:
+                self.sent += sum(len(part.data) for part in parts if files[part.index][0].endswith(b"big.bin"))
+                if self.cut_at and self.sent > self.cut_at:
+                    raise SiteError(Reason.SOURCE_BROKEN, transient=False)
+                yield parts
+
+
+async def test_a_large_file_is_gone_on_with_in_its_middle(source_site: SourceSite, place: Path) -> None:
+    size = 24 << 20
+    big = source_site.put("wp-content/uploads/big.bin", random.Random(3).randbytes(size))
+    try:
+        async with agent_of(source_site) as agent:
+            report = await inspect(agent)
+            cut = _Cut(agent._session, agent.address)
+            cut.cut_at = 18 << 20
+            with pytest.raises(SiteError):
+                await copy_files(cut, report, place / "root", fence=Fence(place / "state", 1), progress=lambda counts: None)
+            whole = _Cut(agent._session, agent.address)
+            await copy_files(whole, report, place / "root", fence=Fence(place / "state", 2), progress=lambda counts: None)
+            assert 0 < whole.sent < size - (8 << 20)
+            assert _tree(place / "root") == _expected(source_site, agent)
+    finally:
+        big.unlink()
+
+
+async def test_a_large_file_that_changed_since_it_was_begun_is_begun_again(source_site: SourceSite, place: Path) -> None:
+    size = 12 << 20
+    big = source_site.put("wp-content/uploads/big.bin", random.Random(3).randbytes(size))
+    try:
+        async with agent_of(source_site) as agent:
+            report = await inspect(agent)
+            cut = _Cut(agent._session, agent.address)
+            cut.cut_at = 8 << 20
+            with pytest.raises(SiteError):
+                await copy_files(cut, report, place / "root", fence=Fence(place / "state", 1), progress=lambda counts: None)
+            source_site.put("wp-content/uploads/big.bin", random.Random(4).randbytes(size))
+            os.utime(big, (1, 1_700_000_000))
+            copied = await copy_files(
+                agent, report, place / "root", fence=Fence(place / "state", 2), progress=lambda counts: None
+            )
+            assert _tree(place / "root") == _expected(source_site, agent)
+    finally:
+        big.unlink()
+    assert copied.changed == ()

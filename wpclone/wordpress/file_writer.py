@@ -23,6 +23,9 @@ from wpclone.wordpress.file_rules import LeftOut, shown
 from wpclone.wordpress.file_state import CopiedFile, Indexed
 
 _INCOMING = b".wpclone-incoming-"
+_LARGE = b"large-"
+_WORTH_KEEPING = 1 << 20
+_PIECE = 4 << 20
 _STATES = {1: "gone", 2: "unreadable"}
 _AT_ONCE = 4
 _Done = list[tuple[int, CopiedFile]]
@@ -60,25 +63,42 @@ class TreeWriter:
         self._incoming = self._root + b"/" + _INCOMING + b"%d" % fence.number
         self._known: set[bytes] = set()
         self._open: _Incoming | None = None
+        self._large = -1  # its number, once a part of it came
         self._pool = ThreadPoolExecutor(_AT_ONCE, "wpclone-files")
 
     def begin(self) -> None:
-        """Make the place for files being written, and clear away those of attempts before."""
+        """Make the place for files being written; clear away those of attempts before, but for the large file they were at."""
         os.makedirs(self._root, mode=0o755, exist_ok=True)
-        for name in os.listdir(self._root):
-            if name.startswith(_INCOMING):
-                shutil.rmtree(self._root + b"/" + name, ignore_errors=True)
+        before = [self._root + b"/" + name for name in os.listdir(self._root) if name.startswith(_INCOMING)]
+        begun = [place + b"/" + name for place in before for name in os.listdir(place) if name.startswith(_LARGE)]
+        begun = [path for path in begun if os.path.getsize(path) >= _WORTH_KEEPING]
+        if self._incoming in before:  # the same claim once more
+            before.remove(self._incoming)
+            shutil.rmtree(self._incoming)
+            begun = [path for path in begun if not path.startswith(self._incoming + b"/")]
         os.mkdir(self._incoming, 0o700)
-        for place in range(_AT_ONCE):
-            os.mkdir(self._incoming + b"/%d" % place, 0o700)  # of its own for each thread: a directory takes one name at a time
+        if begun:
+            # Copied, not renamed: a frozen worker of an older claim may still hold the file open.
+            self._open = _Incoming.again(max(begun, key=os.path.getsize), self._incoming, self._fence)
+        for place in before:
+            shutil.rmtree(place, ignore_errors=True)
+        for number in range(_AT_ONCE):
+            os.mkdir(self._incoming + b"/%d" % number, 0o700)  # of its own for each thread: a directory takes one name at a time
 
     def end(self) -> None:
-        """Remove the place for files being written."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        """Remove the place for files being written, unless there is a large one in it that another attempt can go on with."""
         self._pool.shutdown()
+        begun, self._open = self._open, None
+        if begun is not None:
+            begun.close()
+            if begun.size >= _WORTH_KEEPING:
+                return
         shutil.rmtree(self._incoming, ignore_errors=True)
+
+    def offset(self, item: Indexed) -> int:
+        """From where on this file's content is wanted: 0, unless an earlier attempt wrote its beginning."""
+        begun = self._open
+        return begun.size if begun is not None and begun.name == _large_name(item, item.entry.size, item.entry.mtime) else 0
 
     def directory(self, path: bytes, mode: int = 0o755) -> bytes:
         """Make a directory (and those above it); its full path. No part of it may be a link."""
@@ -117,7 +137,8 @@ class TreeWriter:
         done: _Done = []
         for item, part in parts:
             with disk_errors(item.local):
-                incoming = _Incoming(self._incoming + b"/%d/%d" % (place, item.number), item.number, part)
+                path = self._incoming + b"/%d/%d" % (place, item.number)
+                incoming = _Incoming(path, (part.size, part.mtime))
                 try:
                     incoming.add(part)
                     done.append((item.number, self._finish(item, part, incoming)))
@@ -132,8 +153,12 @@ class TreeWriter:
         with disk_errors(item.local):
             if part.offset == 0:
                 self._drop()
-                self._open = _Incoming(self._incoming + b"/large-%d" % item.number, item.number, part)
-            if self._open is None or self._open.number != item.number or self._open.size != part.offset:
+                name = _large_name(item, part.size, part.mtime)
+                self._open = _Incoming(self._incoming + b"/" + name, (part.size, part.mtime))
+                self._large = item.number
+            elif self._open is not None and self._open.name == _large_name(item, part.size, part.mtime):
+                self._large = item.number  # goes on where an earlier attempt stopped
+            if self._open is None or self._large != item.number or self._open.size != part.offset:
                 self._drop()
                 return CopiedFile(item.local, 0, "", "changed")
             self._open.add(part)
@@ -181,6 +206,11 @@ class TreeWriter:
         return None
 
 
+def _large_name(item: Indexed, size: int, mtime: int) -> bytes:
+    """What a file of several parts is called while it is written: it says which file at the source, and which state of it."""
+    return _LARGE + b"%d-%d-%d-%s" % (item.number, size, mtime, hashlib.sha256(item.local).hexdigest()[:16].encode())
+
+
 def _is_whole(part: Part) -> bool:
     return part.status == 0 and part.offset == 0 and part.last
 
@@ -188,15 +218,28 @@ def _is_whole(part: Part) -> bool:
 class _Incoming:
     """A file being written."""
 
-    def __init__(self, path: bytes, number: int, part: Part) -> None:
-        self.path, self.number, self.size = path, number, 0
-        self.first = (part.size, part.mtime)
+    def __init__(self, path: bytes, first: tuple[int, int]) -> None:
+        self.path, self.name, self.size = path, path.rpartition(b"/")[2], 0
+        self.first = first  # size and time of the source's file when its first part was read
         self._hash = hashlib.sha256()
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         self._closed = False
 
+    @classmethod
+    def again(cls, path: bytes, place: bytes, fence: Fence) -> _Incoming:
+        """A large file of an earlier attempt, copied into `place` to go on with."""
+        size, time = path.rpartition(b"/")[2].split(b"-")[2:4]
+        made = cls(place + b"/" + path.rpartition(b"/")[2], (int(size), int(time)))
+        with open(path, "rb") as begun:
+            while piece := begun.read(_PIECE):
+                fence.check()
+                made.write(memoryview(piece))
+        return made
+
     def add(self, part: Part) -> None:
-        rest = part.data
+        self.write(part.data)
+
+    def write(self, rest: memoryview) -> None:
         self._hash.update(rest)
         self.size += len(rest)
         while rest:

@@ -24,6 +24,7 @@ from wpclone.wordpress.fence import Fence
 from wpclone.wordpress.file_choice import why_not
 from wpclone.wordpress.file_rules import LeftOut, shown
 from wpclone.wordpress.file_state import CopiedFile, FileState, Indexed
+from wpclone.wordpress.file_sums import DirectorySum, DirectorySums
 from wpclone.wordpress.file_writer import TreeWriter, checked_path
 from wpclone.wordpress.htaccess import adapt
 from wpclone.wordpress.inspect import SiteReport
@@ -50,7 +51,8 @@ _STATES_LEFT_OUT = {
 @dataclass(frozen=True)
 class FilesCopied:
     """What a copy wrote. `bytes` and `files` count files' contents; `followed` are links out of the site, now the files they
-    showed; `changed` are files that changed while they were read, so that their content is of no single moment."""
+    showed; `changed` are files that changed while they were read, so that their content is of no single moment; `directories` are
+    counts and sums to compare by."""
 
     files: int
     bytes: int
@@ -58,6 +60,7 @@ class FilesCopied:
     excluded: tuple[LeftOut, ...]
     followed: tuple[str, ...]
     changed: tuple[str, ...]
+    directories: tuple[DirectorySum, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As plain objects."""
@@ -116,6 +119,7 @@ class _Copy:
         self._progress = progress
         self._files = self._bytes = self._links = 0
         self._changed: list[str] = []
+        self._sums = DirectorySums()
 
     async def run(self, root: Path) -> FilesCopied:
         done = await blocking(self._resume)
@@ -131,7 +135,8 @@ class _Copy:
             await blocking(self._writer.end)
         followed = tuple(shown(item.local) for item in self._state.indexed("FD"))[:_MOST_SHOWN]
         excluded = self._state.left_out()
-        return FilesCopied(self._files, self._bytes, self._links, excluded, followed, tuple(self._changed[:_MOST_SHOWN]))
+        changed = tuple(self._changed[:_MOST_SHOWN])
+        return FilesCopied(self._files, self._bytes, self._links, excluded, followed, changed, self._sums.sums())
 
     def _resume(self) -> set[int]:
         """Numbers of the files that are done, by this or an earlier attempt."""
@@ -148,6 +153,7 @@ class _Copy:
             return
         self._files += 1
         self._bytes += file.size
+        self._sums.add(file.path, file.size, file.sha256)
         if file.state == "changed":
             self._changed.append(shown(file.path))
 
@@ -230,7 +236,9 @@ class _Copy:
         group: list[tuple[Indexed, Part]] = []
         size = 0
         root = self._roots[batch[0].root]
-        async with aclosing(self._agent.read(root.name, [(item.entry.path, 0) for item in batch])) as stream:
+        async with aclosing(
+            self._agent.read(root.name, [(item.entry.path, self._writer.offset(item)) for item in batch])
+        ) as stream:
             async for parts in stream:
                 for part in parts:
                     group.append((batch[part.index], part))
