@@ -101,14 +101,15 @@ async def test_the_result_counts_what_was_copied_and_cuts_long_lists() -> None:
     job = await desk.accept()
     place = {"key": "ID=7", "column": "post_content", "reason": "BASE64"}
     table = {
-        "name": "wp_posts", "rows": 10, "bytes": 700, "read_checksum": "0000000a", "checksum": "0000000b", "rewritten": 4, "seen": 50,
-        "changed": {"text": 3, "json": 1}, "left": {"BASE64": 300}, "places": [place] * 150,
+        "name": "wp_posts", "rows": 10, "bytes": 700, "read_checksum": "0000000a", "checksum": "0000000b", "rewritten": 4,
+        "seen": 50, "changed": {"text": 3, "json": 1}, "left": {"BASE64": 300}, "places": [place] * 150,
     }  # fmt: skip
     withheld = {"A_KEY": "looks like a credential", "DB_HOST": "the clone has its own"}
     facts: dict[str, dict[str, Any]] = {
         "preflight": {"report": REPORT.to_json()},
         "create_site": {"docroot": "/docroot"},
-        "copy_files": {"files": 3, "bytes": 300, "excluded": [{}] * (MOST_LISTED + 7), "followed": [], "changed": []},
+        "copy_files": {"files": 3, "bytes": 300, "excluded": [{}] * (MOST_LISTED + 7), "followed": [], "changed": [],
+                       "directories": [{"path": "wp-admin", "files": 3, "bytes": 300, "digest": "00"}]},
         "copy_tables": {"tables": [table, table], "consistency": "SNAPSHOT", "reported": [], "left": {"BASE64": 1}},
         "guard": {"url": URL, "admin_login": "admin", "egress": "rejected", "withheld_constants": withheld},
         "verify": {"title": "E & co"},
@@ -125,6 +126,7 @@ async def test_the_result_counts_what_was_copied_and_cuts_long_lists() -> None:
     }  # fmt: skip
     sums = {"name": "wp_posts", "rows": 10, "bytes": 700, "read_checksum": "0000000a", "checksum": "0000000b"}
     assert result["report"]["integrity"]["tables"] == [sums, sums]
+    assert result["report"]["integrity"]["directories"][0]["path"] == "wp-admin"
     assert result["report"]["withheld_constants"] == {"A_KEY": "looks like a credential"}
     assert change is not None
     assert (change.state, change.url, change.admin_login, change.starts_ttl) == (CloneState.READY, URL, "admin", True)
