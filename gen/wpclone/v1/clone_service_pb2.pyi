@@ -34,7 +34,9 @@ class CloneRequest(_message.Message):
     protection against repeats.
     """
     source_url: _builtins.str
-    """The site's address: an http or https URL, at most 2,048 characters, without user, query or fragment."""
+    """The site's address: an http or https URL, at most 2,048 characters, without query or fragment.
+    `user:password@` is for a web server that asks before WordPress does (HTTP Basic): kept encrypted, never shown.
+    """
     source_username: _builtins.str
     """An administrator's login name there, 1 to 255 characters."""
     source_password: _builtins.str

@@ -58,7 +58,9 @@ class AdminLogin(_message.Message):
     USERNAME_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     url: _builtins.str
-    """The site's address: an http or https URL, at most 2,048 characters, without user, query or fragment."""
+    """The site's address: an http or https URL, at most 2,048 characters, without query or fragment.
+    `user:password@` is for a web server that asks before WordPress does (HTTP Basic): kept encrypted, never shown.
+    """
     username: _builtins.str
     """The login name, 1 to 255 characters."""
     password: _builtins.str
@@ -87,7 +89,9 @@ class Agent(_message.Message):
     URL_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     url: _builtins.str
-    """The agent's own address: an http or https URL, at most 2,048 characters, without user, query or fragment."""
+    """The agent's own address: an http or https URL, at most 2,048 characters, without query or fragment. `user:password@` as above,
+    kept encrypted, never shown.
+    """
     key: _builtins.str
     """The agent's key as `wpclone agent zip` printed it, 1 to 1,024 characters. Kept encrypted, never shown again."""
     def __init__(
