@@ -4,6 +4,7 @@
     python -m server.admin customer create ID [--running-jobs N] [--live-clones N] [--requests-per-minute N]
     python -m server.admin customer limits ID [the same; a limit that is left out is none]
     python -m server.admin token create --customer ID [--admin]
+    python -m server.admin job attended JOB_ID [what its undo left has been seen to: it no longer needs attention]
 
 The settings are the server's WPCLONE_DATABASE_URL and, for tokens, WPCLONE_KEY_RING_FILE. A token is printed once, alone on
 stdout, and kept only as a hash. Exit codes: 0 done, 1 refused (one line on stderr says why), 2 wrong usage.
@@ -21,7 +22,7 @@ from typing import TypeVar
 
 from wpclone.core.ids import Randomness, new_token
 from wpclone.core.jobs.errors import WpcloneError
-from wpclone.core.jobs.ids import CUSTOMER_ID
+from wpclone.core.jobs.ids import CUSTOMER_ID, JOB_ID
 from wpclone.core.jobs.job import Customer, Limits, Principal
 from wpclone.core.secrets import KeyRing
 from wpclone.core.settings import SecretSettings, StoreSettings, read
@@ -77,6 +78,11 @@ def _token_create(asked: argparse.Namespace) -> str:
     return _with_store(lambda store: create_token(store, keys, principal, os.urandom))
 
 
+def _job_attended(asked: argparse.Namespace) -> str:
+    job = _with_store(lambda store: store.attended(asked.id))
+    return json.dumps({"job_id": job.job_id, "status": job.state.value, "needs_attention": job.needs_attention})
+
+
 def _with_store(work: Callable[[JobStore], Awaitable[T]]) -> T:
     async def run() -> T:
         settings = read(StoreSettings)
@@ -118,6 +124,10 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--customer", required=True, type=_customer_id, metavar="ID", help="whose")
     token.add_argument("--admin", action="store_true", help="it may also name other customers and see their things")
     token.set_defaults(do=_token_create)
+    jobs = commands.add_parser("job", help="jobs that need a person").add_subparsers(required=True, metavar="COMMAND")
+    attended = jobs.add_parser("attended", help="say that what a job's undo left has been seen to")
+    attended.add_argument("id", type=_job_id, metavar="JOB_ID")
+    attended.set_defaults(do=_job_attended)
     return parser
 
 
@@ -132,6 +142,12 @@ def _limits_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def _customer_id(text: str) -> str:
     if not CUSTOMER_ID.fullmatch(text):
         raise argparse.ArgumentTypeError("must be 1 to 40 of a-z 0-9 -, neither first nor last a -")
+    return text
+
+
+def _job_id(text: str) -> str:
+    if not JOB_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError("must be a job's id, such as clone-0123456789ab")
     return text
 
 

@@ -343,6 +343,12 @@ async def test_a_verdict_is_kept_until_the_job_has_failed(bench: StoreBench) -> 
     assert job.completed_at is not None
     assert (await clone_of(store)).state is CloneState.FAILED
     assert await store.needs_attention() == 1
+    attended = await store.attended(job.job_id)
+    assert (attended.needs_attention, attended.state, attended.revision) == (False, JobState.FAILED, job.revision + 1)
+    assert (await store.attended(job.job_id)).revision == attended.revision
+    assert (await store.get_job(job.job_id), await store.needs_attention()) == (attended, 0)
+    with pytest.raises(JobNotFound):
+        await store.attended(job_id(99))
 
 
 async def test_a_cancel_request_forbids_completion(bench: StoreBench) -> None:

@@ -87,9 +87,12 @@ def test_the_administrators_commands(
     code, token = admin("token", "create", "--customer", "acme")
     assert (code, token.startswith("wpc_"), len(token.splitlines())) == (0, True, 1)
     assert admin("token", "create", "--customer", "nobody") == (1, "")
-    with pytest.raises(SystemExit) as caught:
-        main(["customer", "create", "No Good"])
-    assert caught.value.code == 2
+    assert main(["job", "attended", "clone-0123456789ab"]) == 1
+    assert "no job" in capsys.readouterr().err
+    for wrong in (["customer", "create", "No Good"], ["job", "attended", "all"]):
+        with pytest.raises(SystemExit) as caught:
+            main(wrong)
+        assert caught.value.code == 2
 
 
 async def test_a_server_serves_tells_its_metrics_and_drains(installation: Installation) -> None:

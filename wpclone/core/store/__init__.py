@@ -212,6 +212,10 @@ class JobStore(Protocol):
     async def needs_attention(self) -> int:
         """How many jobs ended with an undo that gave up."""
 
+    async def attended(self, job_id: str) -> Job:
+        """Somebody has looked at what an undo left: the job no longer needs attention. Harmless when it doesn't. Raises
+        JobNotFound."""
+
     async def prune(self, *, older_than: timedelta, most: int) -> int:
         """Delete up to `most` terminal jobs older than that, and old requests; never jobs of a clone that still lives (only
         `deleted` and `failed` ones do not), of restores whose old content is kept, nor those that need attention. How many."""

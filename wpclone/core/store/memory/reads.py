@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from statistics import median
 
+from wpclone.core.jobs.errors import JobNotFound
 from wpclone.core.jobs.job import Job
 from wpclone.core.jobs.states import JobKind, JobState, KeptState, StepState
 from wpclone.core.store import GONE, REQUESTS_KEPT, STEPS_MEASURED, Page
@@ -67,6 +68,13 @@ class Reads(Part):
         """See JobStore.needs_attention."""
         self._shelves.now()
         return sum(kept.job.needs_attention for kept in self._shelves.jobs.values())
+
+    async def attended(self, job_id: str) -> Job:
+        """See JobStore.attended."""
+        now, kept = self._shelves.now(), self._shelves.jobs.get(job_id)
+        if kept is None:
+            raise JobNotFound
+        return kept.change(now, needs_attention=False) if kept.job.needs_attention else kept.job
 
     async def prune(self, *, older_than: timedelta, most: int) -> int:
         """See JobStore.prune."""

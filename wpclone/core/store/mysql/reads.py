@@ -13,7 +13,7 @@ from wpclone.core.jobs.job import Job
 from wpclone.core.jobs.states import JobKind, JobState
 from wpclone.core.store import REQUESTS_KEPT, STEPS_MEASURED, Page
 from wpclone.core.store.mysql.database import Session
-from wpclone.core.store.mysql.part import Part
+from wpclone.core.store.mysql.part import Part, job_in
 from wpclone.core.store.mysql.rows import (
     JOB_COLUMNS,
     JOB_WITH_STEPS,
@@ -36,6 +36,8 @@ _OLD = f"""SELECT j.job_id FROM jobs j LEFT JOIN clones c ON c.clone_id = j.clon
     AND j.needs_attention = 0 AND (c.clone_id IS NULL OR c.state IN ('deleted', 'failed'))
     AND NOT EXISTS (SELECT 1 FROM kept_sets k WHERE k.job_id = j.job_id AND k.state IN ('kept', 'leaving'))
   ORDER BY j.completed_at, j.job_id LIMIT %(most)s"""
+_ATTENDED = f"""UPDATE jobs SET needs_attention = 0, revision = revision + 1, updated_at = {NOW}
+  WHERE job_id = %(job_id)s AND needs_attention = 1"""
 _OLD_REQUESTS = f"DELETE FROM requests WHERE created_at <= {NOW} - INTERVAL %(kept)s SECOND LIMIT %(most)s"
 _REMOVE = (
     "DELETE FROM job_steps WHERE job_id IN %(job_ids)s",
@@ -94,6 +96,15 @@ class Reads(Part):
         """See JobStore.needs_attention."""
         (found,) = await self._db.read("SELECT COUNT(*) FROM jobs WHERE needs_attention = 1")
         return int(found.rows[0][0])
+
+    async def attended(self, job_id: str) -> Job:
+        """See JobStore.attended."""
+
+        async def work(session: Session) -> Job:
+            await session.run(_ATTENDED, job_id=job_id)
+            return await job_in(session, job_id)
+
+        return await self._db.transact(work)
 
     async def prune(self, *, older_than: timedelta, most: int) -> int:
         """See JobStore.prune."""
