@@ -25,57 +25,48 @@ _CANCELLED = f"{_JOBS}::test_a_cancel_request_forbids_completion"
 _WATCH = "tests/integration/test_grpc.py::test_a_watch_misses_nothing_when_the_change_comes_while_it_reads"
 _WAIT = "tests/integration/test_grpc.py::test_a_wait_misses_no_end_that_comes_while_it_reads"
 
+_READ_FIRST = r"""\1job = await self._job(who, job_id)
+\1with \2:
+\1    watcher.offer(job)
+\3"""
+
 QUICK = (
-    Mutant("a write to the job store without its fence", _STORE, " AND fence = %(fence)s AND", " AND", (f"{_LAPSED}[mysql]",)),
-    Mutant("files are written under any fence", _FENCE, "standing > self.number", "False", _FENCES),
+    Mutant("a write to the job store without its fence", _STORE, r" AND fence = %\(fence\)s AND", " AND", (f"{_LAPSED}[mysql]",)),
+    Mutant("files are written under any fence", _FENCE, r"standing > self\.number", "False", _FENCES),
     Mutant(
         "a watch reads, then subscribes", _SERVICE,
-        """        with self._on.watches.watcher(job_id) as watcher:  # registered before the read, so that no change falls between
-            watcher.offer(await self._job(who, job_id))
-""",
-        """        job = await self._job(who, job_id)
-        with self._on.watches.watcher(job_id) as watcher:
-            watcher.offer(job)
-""",
-        (_WATCH,),
+        r"( +)with (self\._on\.watches\.watcher\(.*\) as watcher):.*\n +watcher\.offer\(await self\._job\(.*\)\)\n( +async with)",
+        _READ_FIRST, (_WATCH,),
     ),
 )  # fmt: skip
 """What every run tries."""
 
 REST = (
-    Mutant("a write to the job store in any state", _STORE, " AND status IN %(sources)s", "", (_JOBS,)),
-    Mutant("completed against a cancel", _STORE, " AND cancel_requested_at IS NULL AND verdict IS NULL", "", (f"{_CANCELLED}[mysql]",)),
-    Mutant("a lease that lives is taken", _STORE, " AND claims.lease_until >= {NOW}", " AND FALSE", (f"{_ALONE}[mysql]",)),
-    Mutant("a claim's fence does not grow", _STORE, "LAST_INSERT_ID(fence + 1)", "LAST_INSERT_ID(fence)", (f"{_ALONE}[mysql]",)),
-    Mutant("a renewal without its fence", _STORE, " AND (job_id, fence) IN %(held)s", "", (f"{_RENEWS}[mysql]",)),
-    Mutant("a renewal answered for any fence", _STORE, " if fences.get(job_id) == fence", "", (f"{_RENEWS}[mysql]",)),
-    Mutant("a renewal of anybody's claim", _STORE, "  WHERE worker = %(worker)s AND job_id IN", "  WHERE job_id IN", (f"{_RENEWAL}[mysql]",)),
-    Mutant("the store in memory without its fence", _MEMORY, "kept.job.fence != transition.fence or ", "", (f"{_LAPSED}[memory]",)),
-    Mutant("its renewal without its fence", _MEMORY, " and lease.fence == fence", "", (f"{_RENEWS}[memory]",)),
-    Mutant("a database for any fence", _CONTROL, "int(found[0][0]) > self._number", "False", _FENCES),
-    Mutant("a claim of a database looks too late", _CONTROL, "        self._judge(found)\n        # A frozen", "        # A frozen", _FENCES),
-    Mutant("a chunk of rows under any fence", _CONTROL, "from None\n        self._judge(found)\n", "from None\n", _FENCES),
-    Mutant("definitions under any fence", _CONTROL, "            self._judge(found)\n            yield", "            yield", _FENCES),
-    Mutant("files claimed over a newer claim", _FENCE, "            self.check()\n            fresh", "            fresh", _FENCES),
-    Mutant("files begun under any fence", _WRITER, "        self._fence.check()\n        done", "        done", _FENCES),
-    Mutant("files named under any fence", _WRITER, "        self._fence.check()\n        try", "        try", _FENCES),
-    Mutant("links made under any fence", _WRITER, "        self._fence.check()\n        parent", "        parent", _FENCES),
+    Mutant("a write to the job store in any state", _STORE, r" AND status IN %\(sources\)s", "", (_JOBS,)),
+    Mutant("completed against a cancel", _STORE, r" AND cancel_requested_at IS NULL AND verdict IS NULL", "", (f"{_CANCELLED}[mysql]",)),
+    Mutant("a lease that lives is taken", _STORE, r" AND claims\.lease_until >= {NOW}", " AND FALSE", (f"{_ALONE}[mysql]",)),
+    Mutant("a claim's fence does not grow", _STORE, r"LAST_INSERT_ID\(fence \+ 1\)", "LAST_INSERT_ID(fence)", (f"{_ALONE}[mysql]",)),
+    Mutant("a renewal without its fence", _STORE, r" AND \(job_id, fence\) IN %\(held\)s", "", (f"{_RENEWS}[mysql]",)),
+    Mutant("a renewal answered for any fence", _STORE, r" if fences\.get\(job_id\) == fence", "", (f"{_RENEWS}[mysql]",)),
+    Mutant("a renewal of anybody's claim", _STORE, r"  WHERE worker = %\(worker\)s AND job_id IN", "  WHERE job_id IN", (f"{_RENEWAL}[mysql]",)),
+    Mutant("the store in memory without its fence", _MEMORY, r"kept\.job\.fence != transition\.fence or ", "", (f"{_LAPSED}[memory]",)),
+    Mutant("its renewal without its fence", _MEMORY, r" and lease\.fence == fence", "", (f"{_RENEWS}[memory]",)),
+    Mutant("a database for any fence", _CONTROL, r"int\(found\[0\]\[0\]\) > self\._number", "False", _FENCES),
+    Mutant("a claim of a database looks too late", _CONTROL, r"        self\._judge\(found\)\n(        # A frozen)", r"\1", _FENCES),
+    Mutant("a chunk of rows under any fence", _CONTROL, r"from None\n        self\._judge\(found\)\n", "from None\n", _FENCES),
+    Mutant("definitions under any fence", _CONTROL, r"            self\._judge\(found\)\n( +yield)", r"\1", _FENCES),
+    Mutant("files claimed over a newer claim", _FENCE, r"            self\.check\(\)\n( +fresh)", r"\1", _FENCES),
+    Mutant("files begun under any fence", _WRITER, r"        self\._fence\.check\(\)\n( +whole)", r"\1", _FENCES),
+    Mutant("files named under any fence", _WRITER, r"        self\._fence\.check\(\)\n( +try)", r"\1", _FENCES),
+    Mutant("links made under any fence", _WRITER, r"        self\._fence\.check\(\)\n( +parent)", r"\1", _FENCES),
     Mutant(
         "a ring acknowledged before its claim", "workers/consumer.py",
-        "            claim = await self._claim(ring)\n",
-        "            await self._ack(delivery)\n            claim = await self._claim(ring)\n",
-        _FENCES,
+        r"( +)(claim = await self\._claim\(ring\)\n)", r"\1await self._ack(delivery)\n\1\2", _FENCES,
     ),
     Mutant(
         "a wait reads, then subscribes", _SERVICE,
-        """        with self._on.watches.watcher(job_id) as watcher:
-            watcher.offer(await self._job(who, job_id))
-""",
-        """        job = await self._job(who, job_id)
-        with self._on.watches.watcher(job_id) as watcher:
-            watcher.offer(job)
-""",
-        (_WAIT,),
+        r"( +)with (self\._on\.watches\.watcher\(.*\) as watcher):.*\n +watcher\.offer\(await self\._job\(.*\)\)\n( +await watcher)",
+        _READ_FIRST, (_WAIT,),
     ),
 )  # fmt: skip
 

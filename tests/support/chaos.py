@@ -33,6 +33,8 @@ from wpclone.core.store.mysql import MysqlStore
 
 ROOT = Path(__file__).parents[2]
 CUSTOMER = "acme"
+ALL_VERSIONS = ",".join(map(str, range(1, 30)))
+"""Definition versions that a worker has plans for unless told otherwise: whatever the server of the day pins its jobs to."""
 
 
 @dataclass
@@ -76,7 +78,7 @@ class Field:
 
     def start(
         self, *, failpoint: str = "", slots: int = 4, database_port: int | None = None, nats_port: int | None = None,
-        empty: bool = False, unguarded: bool = False, versions: str = "1",
+        empty: bool = False, unguarded: bool = False, versions: str = ALL_VERSIONS,
     ) -> Member:  # fmt: skip
         """A new worker process; ports lead it through a proxy; an unguarded one does not notice that its lease is over.
 

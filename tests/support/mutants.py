@@ -24,7 +24,7 @@ _PARTS = ("wpclone", "server", "workers", "tests", "gen", "deploy", "pyproject.t
 
 @dataclass(frozen=True)
 class Mutant:
-    """What is taken away: in `file`, `old` becomes `new`; the tests that must notice."""
+    """What is taken away: in `file`, what `old` matches becomes `new` (see re.sub); the tests that must notice."""
 
     name: str
     file: str
@@ -50,8 +50,9 @@ def mutated(copy: Path, mutant: Mutant) -> Iterator[None]:
     """The copy with this fault; AssertionError when the place is no longer there exactly once."""
     file = copy / mutant.file
     text = file.read_text()
-    assert text.count(mutant.old) == 1, f"{mutant.name}: {mutant.file} has not once {mutant.old!r}"
-    file.write_text(text.replace(mutant.old, mutant.new))
+    changed, places = re.subn(mutant.old, mutant.new, text)
+    assert places == 1, f"{mutant.name}: {places} places in {mutant.file} match {mutant.old!r}"
+    file.write_text(changed)
     try:
         yield
     finally:
