@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from wpclone.core.jobs.errors import LimitReached
 
-LASTING = frozenset({"Clone", "WatchJob", "WaitJob"})
+LASTING = frozenset({"Clone", "Restore", "WatchJob", "WaitJob"})
 RETRY_AFTER = timedelta(seconds=1)
 
 

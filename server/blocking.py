@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from server import translate
+from server import restore_ask, translate
 from server.answer import Context, created, within
 from server.auth import customer_for, seen
-from server.service import Parts
+from server.service import Parts, restore
 from wpclone.core.jobs.errors import JobNotFound, LimitReached, ShuttingDown, StoreUnavailable
 from wpclone.core.jobs.job import Job, Principal
 from wpclone.v1 import clone_service_pb2, clone_service_pb2_grpc
@@ -24,6 +24,12 @@ class BlockingService(clone_service_pb2_grpc.CloneServiceServicer):
         who = await self._on.auth.who(context.invocation_metadata())
         ask = translate.older_clone_ask(request, self._on.lives)
         job = await self._on.accept.clone(ask, customer_for(who, ask.customer_id))
+        return await self._answer(who, job, context, at_once=request.async_mode)
+
+    async def Restore(self, request: clone_service_pb2.RestoreRequest, context: Context) -> job_pb2.Job:
+        """See the proto."""
+        who = await self._on.auth.who(context.invocation_metadata())
+        job = await restore(self._on, who, restore_ask.older_restore_ask(request))
         return await self._answer(who, job, context, at_once=request.async_mode)
 
     async def _answer(self, who: Principal, job: Job, context: Context, *, at_once: bool) -> job_pb2.Job:

@@ -17,8 +17,8 @@ _log = structlog.get_logger("server.calls")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
-LONGEST = {"Clone": 615.0, "WaitJob": 615.0, "WatchJob": None}
-"""Seconds a call may take; None: as long as it wants. `Clone` is v1's: no two services have a method of one name."""
+LONGEST = {"Clone": 615.0, "Restore": 615.0, "WaitJob": 615.0, "WatchJob": None}
+"""Seconds a call may take; None: as long as it wants. The first two are v1's: no two services have a method of one name."""
 LONGEST_OTHERS = 15.0
 
 

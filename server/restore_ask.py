@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from server.site_access import Source, spelled_source, spelled_target
 from server.translate import read_clone_id, read_customer_id, read_request_id
 from server.violations import Violations
+from wpclone.core.jobs.errors import InvalidRequest
 from wpclone.core.jobs.site_key import site_key
+from wpclone.v1 import clone_service_pb2 as v1
 from wpclone.v2 import clone_service_pb2
 
 MOST_NAMES = 100
@@ -78,6 +80,20 @@ def restore_ask(request: clone_service_pb2.CreateRestoreRequest) -> RestoreAsk:
         wrong.add("target", "must be another site than the source: a restore onto itself changes nothing")
     wrong.check()
     return ask
+
+
+def older_restore_ask(request: v1.RestoreRequest) -> RestoreAsk:
+    """What v1's Restore asks for. Raises InvalidRequest."""
+    names = {field.name for field in v1.RestoreRequest.DESCRIPTOR.fields} - {"async_mode", "preserve_plugins"}
+    newer = clone_service_pb2.CreateRestoreRequest(**{name: getattr(request, name) for name in names})
+    if request.HasField("preserve_plugins"):
+        newer.preserve_plugins = request.preserve_plugins
+    try:
+        return restore_ask(newer)
+    except InvalidRequest as error:
+        flat = {"source": "source_url", "target": "target_url"}
+        told = [replace(one, field=flat.get(one.field, one.field)) for one in error.violations]
+        raise InvalidRequest(told) from None
 
 
 def restore_and_request_id(

@@ -145,12 +145,7 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
     async def CreateRestore(self, request: clone_service_pb2.CreateRestoreRequest, context: Context) -> job_pb2.Job:
         """See the proto."""
         who = await self._who(context)
-        ask = restore_ask.restore_ask(request)
-        whose = customer_for(who, ask.customer_id)
-        if ask.clone_id:
-            clone = await self._clone(who, ask.clone_id)
-            whose = ask.customer_id or clone.customer_id
-        job = await self._on.restoring.create(ask, whose)
+        job = await restore(self._on, who, restore_ask.restore_ask(request))
         return await created(self._on.showing.job(job), context)
 
     async def RollbackRestore(self, request: clone_service_pb2.RollbackRestoreRequest, context: Context) -> job_pb2.Job:
@@ -180,6 +175,15 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
 
     async def _clone(self, who: Principal, clone_id: str) -> Clone:
         return seen(who, await self._on.store.get_clone(clone_id), CloneNotFound)
+
+
+async def restore(on: Parts, who: Principal, ask: restore_ask.RestoreAsk) -> Job:
+    """Accept a restore: for the token's customer, the one an administrator names, or the clone's."""
+    whose = customer_for(who, ask.customer_id)
+    if ask.clone_id:
+        clone = seen(who, await on.store.get_clone(ask.clone_id), CloneNotFound)
+        whose = ask.customer_id or clone.customer_id
+    return await on.restoring.create(ask, whose)
 
 
 def _one_more(page: Page) -> Page:

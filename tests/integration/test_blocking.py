@@ -1,6 +1,7 @@
 """The older API, v1: a call lasts as long as its work, over REST through the real Envoy and over gRPC."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -165,7 +166,7 @@ async def test_routes_are_the_golden_ones() -> None:
         rule = method.GetOptions().Extensions[annotations_pb2.http]
         rules[method.name] = f"{rule.WhichOneof('pattern').upper()} {rule.post} {rule.body}"
     assert BLOCKING_SERVICE == "wpclone.v1.CloneService"
-    assert rules == {"Clone": "POST /api/v1/clone *"}
+    assert rules == {"Clone": "POST /api/v1/clone *", "Restore": "POST /api/v1/restore *"}
 
 
 async def test_grpc_goes_through_envoy_too(rest: Rest) -> None:
@@ -242,3 +243,62 @@ async def test_an_administrator_of_another_customer_gets_no_password(rest: Rest)
     answer = await call
     assert (answer.status, answer.body["status"]) == (200, "completed")
     assert "password" not in answer.body["result"]
+
+
+async def ready_clone(rest: Rest) -> str:
+    clone_id = (await rest.edge.create()).clone_id
+    await complete(rest.edge, clone_id)
+    return str(clone_id)
+
+
+def target() -> dict[str, str]:
+    """A site that no other test restores to."""
+    return {"target_url": f"https://{secrets.token_hex(6)}.example", "target_username": "admin", "target_password": PASSWORD}
+
+
+async def test_a_restore_answers_at_its_end(rest: Rest) -> None:
+    body = {"clone_id": await ready_clone(rest), **target()}
+    before = await known(rest.edge)
+    call = asyncio.create_task(rest.call("POST", "/api/v1/restore", json=body))
+    job = await newest(rest.edge, before)
+    assert job.request["preserve_plugins"] is True
+    claim = await rest.edge.claim(job.job_id)
+    assert not call.done()
+    result = {"target_url": body["target_url"], "rows": 5}
+    await rest.edge.apply(transitions.completed(claim, result=result, status_message="Completed", clone=None))
+    answer = await call
+    assert (answer.status, answer.body["type"], answer.body["status"]) == (200, "restore", "completed")
+    assert answer.body["job_id"] == job.job_id
+
+
+async def test_a_restore_in_async_mode_answers_at_once_and_is_v2s(rest: Rest) -> None:
+    body = {
+        "clone_id": await ready_clone(rest),
+        **target(),
+        "preserve_plugins": False,
+        "request_id": f"v1-{secrets.token_hex(4)}",
+    }
+    answer = await rest.call("POST", "/api/v1/restore?async_mode=true", json=body)
+    again = await rest.call("POST", "/api/v2/restore", json=body)
+    assert (answer.status, answer.headers["location"]) == (202, f"/api/v2/jobs/{answer.body['job_id']}")
+    assert again.body["job_id"] == answer.body["job_id"]
+    job = await rest.edge.store.get_job(answer.body["job_id"])
+    assert job is not None
+    assert job.request["preserve_plugins"] is False
+
+
+async def test_a_restores_bad_fields_are_named_as_v1_spells_them(rest: Rest) -> None:
+    answer = await rest.call("POST", "/api/v1/restore", json={"clone_id": "clone-1"})
+    bad = next(detail for detail in answer.body["details"] if detail["@type"].endswith("BadRequest"))
+    assert (answer.status, {violation["field"] for violation in bad["field_violations"]}) == (400, {"clone_id", "target_url"})
+    onto = {"source_url": "https://a.example", "source_username": "a", "source_password": "p"}
+    same = {"target_url": "https://a.example", "target_username": "a", "target_password": "p"}
+    refused = await rest.call("POST", "/api/v1/restore", json={**onto, **same})
+    (bad,) = (detail for detail in refused.body["details"] if detail["@type"].endswith("BadRequest"))
+    assert [violation["field"] for violation in bad["field_violations"]] == ["target_url"]
+
+
+@pytest.mark.parametrize(("caller", "status"), [(CUSTOMER, 202), (OPERATOR, 202), (OTHER, 404), (None, 401)], ids=str)
+async def test_who_may_restore_a_customers_clone(rest: Rest, caller: str | None, status: int) -> None:
+    body = {"clone_id": await ready_clone(rest), **target(), "async_mode": True}
+    assert (await rest.call("POST", "/api/v1/restore", as_=caller, json=body)).status == status

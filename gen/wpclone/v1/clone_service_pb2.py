@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from wpclone.v2 import job_pb2 as wpclone_dot_v2_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ewpclone/v1/clone_service.proto\x12\nwpclone.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x14wpclone/v2/job.proto\"\x99\x02\n\x0c\x43loneRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x1d\n\nsource_url\x18\x02 \x01(\tR\tsourceUrl\x12\'\n\x0fsource_username\x18\x03 \x01(\tR\x0esourceUsername\x12,\n\x0fsource_password\x18\x04 \x01(\tB\x03\x80\x01\x01R\x0esourcePassword\x12\x1f\n\x0b\x63ustomer_id\x18\x05 \x01(\tR\ncustomerId\x12$\n\x0bttl_minutes\x18\x06 \x01(\x05H\x00R\nttlMinutes\x88\x01\x01\x12\x1d\n\nasync_mode\x18\x07 \x01(\x08R\tasyncModeB\x0e\n\x0c_ttl_minutes2\\\n\x0c\x43loneService\x12L\n\x05\x43lone\x12\x18.wpclone.v1.CloneRequest\x1a\x0f.wpclone.v2.Job\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/api/v1/clone:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ewpclone/v1/clone_service.proto\x12\nwpclone.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x14wpclone/v2/job.proto\"\x99\x02\n\x0c\x43loneRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x1d\n\nsource_url\x18\x02 \x01(\tR\tsourceUrl\x12\'\n\x0fsource_username\x18\x03 \x01(\tR\x0esourceUsername\x12,\n\x0fsource_password\x18\x04 \x01(\tB\x03\x80\x01\x01R\x0esourcePassword\x12\x1f\n\x0b\x63ustomer_id\x18\x05 \x01(\tR\ncustomerId\x12$\n\x0bttl_minutes\x18\x06 \x01(\x05H\x00R\nttlMinutes\x88\x01\x01\x12\x1d\n\nasync_mode\x18\x07 \x01(\x08R\tasyncModeB\x0e\n\x0c_ttl_minutes\"\xfd\x03\n\x0eRestoreRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x19\n\x08\x63lone_id\x18\x02 \x01(\tR\x07\x63loneId\x12\x1d\n\nsource_url\x18\x03 \x01(\tR\tsourceUrl\x12\'\n\x0fsource_username\x18\x04 \x01(\tR\x0esourceUsername\x12,\n\x0fsource_password\x18\x05 \x01(\tB\x03\x80\x01\x01R\x0esourcePassword\x12\x1d\n\ntarget_url\x18\x06 \x01(\tR\ttargetUrl\x12\'\n\x0ftarget_username\x18\x07 \x01(\tR\x0etargetUsername\x12,\n\x0ftarget_password\x18\x08 \x01(\tB\x03\x80\x01\x01R\x0etargetPassword\x12\x1f\n\x0b\x63ustomer_id\x18\t \x01(\tR\ncustomerId\x12.\n\x10preserve_plugins\x18\n \x01(\x08H\x00R\x0fpreservePlugins\x88\x01\x01\x12,\n\x0fpreserve_themes\x18\x0b \x01(\x08H\x01R\x0epreserveThemes\x88\x01\x01\x12\x1d\n\nasync_mode\x18\x0c \x01(\x08R\tasyncModeB\x13\n\x11_preserve_pluginsB\x12\n\x10_preserve_themes2\xb0\x01\n\x0c\x43loneService\x12L\n\x05\x43lone\x12\x18.wpclone.v1.CloneRequest\x1a\x0f.wpclone.v2.Job\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/api/v1/clone:\x01*\x12R\n\x07Restore\x12\x1a.wpclone.v1.RestoreRequest\x1a\x0f.wpclone.v2.Job\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/api/v1/restore:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CLONEREQUEST'].fields_by_name['source_password']._loaded_options = None
   _globals['_CLONEREQUEST'].fields_by_name['source_password']._serialized_options = b'\200\001\001'
+  _globals['_RESTOREREQUEST'].fields_by_name['source_password']._loaded_options = None
+  _globals['_RESTOREREQUEST'].fields_by_name['source_password']._serialized_options = b'\200\001\001'
+  _globals['_RESTOREREQUEST'].fields_by_name['target_password']._loaded_options = None
+  _globals['_RESTOREREQUEST'].fields_by_name['target_password']._serialized_options = b'\200\001\001'
   _globals['_CLONESERVICE'].methods_by_name['Clone']._loaded_options = None
   _globals['_CLONESERVICE'].methods_by_name['Clone']._serialized_options = b'\202\323\344\223\002\022\"\r/api/v1/clone:\001*'
+  _globals['_CLONESERVICE'].methods_by_name['Restore']._loaded_options = None
+  _globals['_CLONESERVICE'].methods_by_name['Restore']._serialized_options = b'\202\323\344\223\002\024\"\017/api/v1/restore:\001*'
   _globals['_CLONEREQUEST']._serialized_start=99
   _globals['_CLONEREQUEST']._serialized_end=380
-  _globals['_CLONESERVICE']._serialized_start=382
-  _globals['_CLONESERVICE']._serialized_end=474
+  _globals['_RESTOREREQUEST']._serialized_start=383
+  _globals['_RESTOREREQUEST']._serialized_end=892
+  _globals['_CLONESERVICE']._serialized_start=895
+  _globals['_CLONESERVICE']._serialized_end=1071
 # @@protoc_insertion_point(module_scope)

@@ -67,3 +67,78 @@ class CloneRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl_minutes) -> _WhichOneofReturnType__ttl_minutes | None: ...
 
 Global___CloneRequest: _TypeAlias = CloneRequest  # noqa: Y015
+
+@_typing.final
+class RestoreRequest(_message.Message):
+    """What to bring to which site."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CLONE_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_URL_FIELD_NUMBER: _builtins.int
+    SOURCE_USERNAME_FIELD_NUMBER: _builtins.int
+    SOURCE_PASSWORD_FIELD_NUMBER: _builtins.int
+    TARGET_URL_FIELD_NUMBER: _builtins.int
+    TARGET_USERNAME_FIELD_NUMBER: _builtins.int
+    TARGET_PASSWORD_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    PRESERVE_PLUGINS_FIELD_NUMBER: _builtins.int
+    PRESERVE_THEMES_FIELD_NUMBER: _builtins.int
+    ASYNC_MODE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """1 to 64 of A-Z a-z 0-9 . _ : -. For 7 days the same id with the same body is the same job, that of CreateRestore too. Empty: no
+    protection against repeats.
+    """
+    clone_id: _builtins.str
+    """The clone whose content is brought; it has to be ready. Either this or the source's address and sign-in."""
+    source_url: _builtins.str
+    """The address of another site whose content is brought."""
+    source_username: _builtins.str
+    """An administrator's login name there."""
+    source_password: _builtins.str
+    """The password. Kept encrypted while the job runs, never shown again."""
+    target_url: _builtins.str
+    """The address of the site that is written to."""
+    target_username: _builtins.str
+    """An administrator's login name there."""
+    target_password: _builtins.str
+    """The password. Kept encrypted as long as a rollback is possible, never shown again."""
+    customer_id: _builtins.str
+    """For whom; empty: the token's customer. Only an administrator's token may name another."""
+    preserve_plugins: _builtins.bool
+    """Whether the target's plugins stay, files and what is active. Absent: true."""
+    preserve_themes: _builtins.bool
+    """Whether the target's themes stay, files and which is active. Absent: false."""
+    async_mode: _builtins.bool
+    """Answer at once, as CreateRestore does. In REST also as `?async_mode=true`."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        clone_id: _builtins.str = ...,
+        source_url: _builtins.str = ...,
+        source_username: _builtins.str = ...,
+        source_password: _builtins.str = ...,
+        target_url: _builtins.str = ...,
+        target_username: _builtins.str = ...,
+        target_password: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        preserve_plugins: _builtins.bool | None = ...,
+        preserve_themes: _builtins.bool | None = ...,
+        async_mode: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_preserve_plugins", b"_preserve_plugins", "_preserve_themes", b"_preserve_themes", "preserve_plugins", b"preserve_plugins", "preserve_themes", b"preserve_themes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_preserve_plugins", b"_preserve_plugins", "_preserve_themes", b"_preserve_themes", "async_mode", b"async_mode", "clone_id", b"clone_id", "customer_id", b"customer_id", "preserve_plugins", b"preserve_plugins", "preserve_themes", b"preserve_themes", "request_id", b"request_id", "source_password", b"source_password", "source_url", b"source_url", "source_username", b"source_username", "target_password", b"target_password", "target_url", b"target_url", "target_username", b"target_username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__preserve_plugins: _TypeAlias = _typing.Literal["preserve_plugins"]  # noqa: Y015
+    _WhichOneofArgType__preserve_plugins: _TypeAlias = _typing.Literal["_preserve_plugins", b"_preserve_plugins"]  # noqa: Y015
+    _WhichOneofReturnType__preserve_themes: _TypeAlias = _typing.Literal["preserve_themes"]  # noqa: Y015
+    _WhichOneofArgType__preserve_themes: _TypeAlias = _typing.Literal["_preserve_themes", b"_preserve_themes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preserve_plugins) -> _WhichOneofReturnType__preserve_plugins | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preserve_themes) -> _WhichOneofReturnType__preserve_themes | None: ...
+
+Global___RestoreRequest: _TypeAlias = RestoreRequest  # noqa: Y015

@@ -42,6 +42,11 @@ class CloneServiceStub:
                 request_serializer=wpclone_dot_v1_dot_clone__service__pb2.CloneRequest.SerializeToString,
                 response_deserializer=wpclone_dot_v2_dot_job__pb2.Job.FromString,
                 _registered_method=True)
+        self.Restore = channel.unary_unary(
+                '/wpclone.v1.CloneService/Restore',
+                request_serializer=wpclone_dot_v1_dot_clone__service__pb2.RestoreRequest.SerializeToString,
+                response_deserializer=wpclone_dot_v2_dot_job__pb2.Job.FromString,
+                _registered_method=True)
 
 
 class CloneServiceServicer:
@@ -59,12 +64,25 @@ class CloneServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Restore(self, request, context):
+        """Brings a clone's or another site's content to a site and answers with the job when it is final, as Clone does: CreateRestore
+        says what that means.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CloneServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Clone': grpc.unary_unary_rpc_method_handler(
                     servicer.Clone,
                     request_deserializer=wpclone_dot_v1_dot_clone__service__pb2.CloneRequest.FromString,
+                    response_serializer=wpclone_dot_v2_dot_job__pb2.Job.SerializeToString,
+            ),
+            'Restore': grpc.unary_unary_rpc_method_handler(
+                    servicer.Restore,
+                    request_deserializer=wpclone_dot_v1_dot_clone__service__pb2.RestoreRequest.FromString,
                     response_serializer=wpclone_dot_v2_dot_job__pb2.Job.SerializeToString,
             ),
     }
@@ -96,6 +114,33 @@ class CloneService:
             target,
             '/wpclone.v1.CloneService/Clone',
             wpclone_dot_v1_dot_clone__service__pb2.CloneRequest.SerializeToString,
+            wpclone_dot_v2_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Restore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wpclone.v1.CloneService/Restore',
+            wpclone_dot_v1_dot_clone__service__pb2.RestoreRequest.SerializeToString,
             wpclone_dot_v2_dot_job__pb2.Job.FromString,
             options,
             channel_credentials,

@@ -25,6 +25,10 @@ class CloneServiceStub:
     as it is (in REST: 202 with its Location), and goes on. Disconnecting cancels nothing: to wait again, repeat the call with the
     same `request_id`, or use WaitJob. Once the job is accepted, no outage turns the answer into an error.
     """
+    Restore: _aio.UnaryUnaryMultiCallable[_clone_service_pb2.RestoreRequest, _job_pb2.Job]
+    """Brings a clone's or another site's content to a site and answers with the job when it is final, as Clone does: CreateRestore
+    says what that means.
+    """
 
 class CloneServiceServicer(metaclass=_abc_1.ABCMeta):
     """The older API: a call lasts as long as its work, and its body is flat. Its jobs are those of wpclone.v2.CloneService, which
@@ -41,6 +45,16 @@ class CloneServiceServicer(metaclass=_abc_1.ABCMeta):
         most 600 seconds, the caller's own deadline, or until the server goes away; then, and with `async_mode`, the answer is the job
         as it is (in REST: 202 with its Location), and goes on. Disconnecting cancels nothing: to wait again, repeat the call with the
         same `request_id`, or use WaitJob. Once the job is accepted, no outage turns the answer into an error.
+        """
+
+    @_abc_1.abstractmethod
+    def Restore(
+        self,
+        request: _clone_service_pb2.RestoreRequest,
+        context: _aio.ServicerContext[_clone_service_pb2.RestoreRequest, _abc.Awaitable[_job_pb2.Job]],
+    ) -> _abc.Awaitable[_job_pb2.Job]:
+        """Brings a clone's or another site's content to a site and answers with the job when it is final, as Clone does: CreateRestore
+        says what that means.
         """
 
 def add_CloneServiceServicer_to_server(servicer: CloneServiceServicer, server: _aio.Server) -> None: ...
