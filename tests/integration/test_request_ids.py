@@ -13,8 +13,9 @@ from tests.support.serving import CUSTOMER, OTHER, Edge, clone_request, reason, 
 from wpclone.core.jobs import transitions
 from wpclone.core.jobs.job import JobError
 from wpclone.core.jobs.states import CloneState, Verdict
-from wpclone.core.jobs.transitions import CloneChange
+from wpclone.core.jobs.transitions import CloneChange, KeptSet
 from wpclone.v2 import clone_service_pb2 as messages
+from wpclone.v2 import site_pb2
 
 METHODS = messages.DESCRIPTOR.services_by_name["CloneService"].methods
 NO_MUTATIONS = {"CreateSignInLink"}
@@ -73,8 +74,31 @@ async def retries(edge: Edge) -> tuple[dict[str, Any], dict[str, Any]]:
     return {"job_id": await failed(edge)}, {"job_id": await failed(edge)}
 
 
+async def restores(edge: Edge) -> tuple[dict[str, Any], dict[str, Any]]:
+    clone_id = await ready(edge)
+    return restore(clone_id, "shop"), restore(clone_id, "other-shop")
+
+
+def restore(clone_id: str, host: str) -> dict[str, Any]:
+    login = site_pb2.AdminLogin(url=f"https://{host}.example", username="admin", password="secret")
+    return {"clone_id": clone_id, "target": site_pb2.SourceSite(admin_login=login)}
+
+
+async def leaves(edge: Edge) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"job_id": await restored(edge, "shop")}, {"job_id": await restored(edge, "other-shop")}
+
+
+async def restored(edge: Edge, host: str) -> str:
+    asked = request("CreateRestore", restore(await ready(edge), host), "")
+    job_id: str = (await edge.stub.CreateRestore(asked, metadata=edge.as_(CUSTOMER))).job_id
+    claim, kept = await edge.claim(job_id), KeptSet(timedelta(hours=72))
+    await edge.apply(transitions.completed(claim, result={}, status_message="Done", clone=kept))
+    return job_id
+
+
 BODIES: dict[str, Bodies] = {
     "CreateClone": creates, "ExtendClone": extends, "DeleteClone": deletes, "CancelJob": cancels, "RetryJob": retries,
+    "CreateRestore": restores, "RollbackRestore": leaves, "ReleaseRestore": leaves,
 }  # fmt: skip
 """For each mutation a body and another one that is as good."""
 

@@ -61,4 +61,4 @@ def test_metrics_are_served_and_no_label_is_an_id() -> None:
         stop()
     assert 'clone_tasks_total{kind="clone",status="completed"} 1.0' in text
     labels = {label for metric in vars(metrics).values() for label in getattr(metric, "_labelnames", ())}
-    assert labels <= {"kind", "status", "step", "method", "code"}
+    assert labels <= {"kind", "status", "step", "method", "code", "reason"}
