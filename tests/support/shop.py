@@ -6,10 +6,9 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,6 +48,34 @@ class Shop:
         assert job.state is JobState.COMPLETED, job.error
         self.clone_id = job.job_id
 
+    async def clone_again(self) -> None:
+        """A fresh clone in the place of the one there is."""
+        await self.yard.delete(self.clone_id)
+        await self.clone()
+
+    @property
+    def clone_url(self) -> str:
+        return str(self._clone_site()["url"])
+
+    def write_clone(self, path: str, content: bytes) -> None:
+        """Change a file of the clone, as its own user would."""
+        site = self._clone_site()
+        file = Path(site["docroot"]) / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        if os.getuid() == 0:
+            os.chown(file, site["uid"], site["gid"])
+
+    async def clone_agent_given(self) -> dict[str, str]:
+        """The clone's agent as somebody would give it: its address and key."""
+        clone = await self.yard.store.get_clone(self.clone_id)
+        assert clone is not None
+        address = self._agent_of(clone.url, self.yard.keys.decrypt(clone.guard_key or b"", clone.clone_id))
+        return {"url": address.url, "key": address.key.hex()}
+
+    def _clone_site(self) -> dict[str, Any]:
+        return self.yard.keeper.ask("describe", clone_id=self.clone_id)
+
     @property
     def login(self) -> dict[str, str]:
         return {"username": self.yard.source.site.admin, "password": self.yard.source.site.password}
@@ -63,15 +90,18 @@ class Shop:
         job = await self.accept(**request)
         return await self.run(job.job_id)
 
-    async def accept(self, *, clone_id: str | None = "", source: dict[str, str] | None = None, **request: object) -> Job:
+    async def accept(
+        self, *, clone_id: str | None = "", source: dict[str, str] | None = None, target: dict[str, str] | None = None,
+        **request: object,
+    ) -> Job:  # fmt: skip
         job_id = f"restore-{secrets.token_hex(6)}"
         url = self.yard.source.url
-        asked = {"target_url": url, "target_kind": "admin_login", **request}
-        known = {"seed": SEED, "source": source or {}, "target": self.login}
+        asked: dict[str, object] = {"target_url": url, "target_kind": "admin_login", **request}
+        known = {"seed": SEED, "source": source or {}, "target": target or self.login}
         blob = self.yard.keys.encrypt(json.dumps(known).encode(), job_id)
         held = self.clone_id if clone_id == "" else clone_id
         new = NewJob(job_id, JobKind.RESTORE, CUSTOMER, asked, blob, 1, timedelta(hours=1), clone_id=held)
-        return await self.yard.store.begin_restore(new, site_key=site_key(url))
+        return await self.yard.store.begin_restore(new, site_key=site_key(str(asked["target_url"])))
 
     async def leave(self, restore: Job, becomes: KeptState) -> Job:
         new = leaving_job(restore, becomes, self.yard.keys, os.urandom)
@@ -116,10 +146,3 @@ class Shop:
         left += [row[0] for row in self.yard.mariadb.execute("SHOW DATABASES LIKE %s", "wpc\\_r%")]
         left += [".maintenance"] if (self.yard.source.docroot / ".maintenance").exists() else []
         return left
-
-
-@contextmanager
-def undone(shop: Shop) -> Iterator[None]:
-    """Nothing of a restore is left after the block."""
-    yield
-    assert shop.traces() == []

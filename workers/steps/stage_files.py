@@ -28,7 +28,6 @@ class PlanFiles:
         """Facts: how many files are added, changed and removed, and some of their paths."""
         async with self._sites.source(context) as source, self._sites.target_agent(context) as target:
             plan = await file_plan(context, self._databases, source, target)
-        _refuse_idle_paths(context, plan)
         return Done(plan.to_json())
 
     async def undo(self, context: StepContext) -> None:
@@ -74,16 +73,16 @@ async def file_plan(context: StepContext, databases: CloneDatabases, source: Age
         async with databases.connection(seconds=120.0) as cursor:
             before = await load_base_files(cursor, base_name(context.job.clone_id))
     choice = request.choice(found.means)
-    return await plan_files(
+    plan = await plan_files(
         source, found.source, target, found.target, found.means, choice, before=before, progress=lambda _counts: None
     )
+    _refuse_idle_paths(request, plan)
+    return plan
 
 
-def _refuse_idle_paths(context: StepContext, plan: FilePlan) -> None:
-    """A restore of named paths that finds nothing to do there was meant otherwise."""
-    paths = RestoreRequest.of(context.job).paths
-    if paths and not plan.writes and not plan.removes:
-        sentence = (
-            f"paths: nothing below wp-content that differs matches {paths[0]}; name paths such as wp-content/uploads/2024/*."
-        )
+def _refuse_idle_paths(request: RestoreRequest, plan: FilePlan) -> None:
+    """A restore of named paths that finds nothing to do there was meant otherwise. Raises Fatal(PATHS_UNKNOWN)."""
+    if request.paths and not plan.writes and not plan.removes:
+        named = request.paths[0]
+        sentence = f"paths: nothing below wp-content that differs matches {named}; name paths such as wp-content/uploads/2024/*."
         raise Fatal("PATHS_UNKNOWN", sentence, metadata={"field": "paths"})
