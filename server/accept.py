@@ -71,8 +71,8 @@ class Accept:
         return cancelled
 
     async def retry(self, old: Job, request_id: str) -> Job:
-        """A new job that does a failed or cancelled one again. Raises JobNotRetryable, SecretsUnreadable, RequestIdReused,
-        LimitReached, StoreUnavailable; of a restore CloneNotFound, CloneNotReady, SiteBusy."""
+        """A new job that does a failed or cancelled one again. Raises JobNotRetryable, RequestIdReused, LimitReached,
+        StoreUnavailable; of a restore CloneNotFound, CloneNotReady, SiteBusy."""
         key = self.key(old.customer_id, "RetryJob", request_id, {"job_id": old.job_id})
         new = again(old, self.keys, self.randomness)
         if new.kind is JobKind.DELETE:

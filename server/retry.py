@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 
+import structlog
+
 from wpclone.core.ids import Randomness, new_job_id
 from wpclone.core.jobs.errors import JobNotRetryable
 from wpclone.core.jobs.job import Job, NewJob
 from wpclone.core.jobs.states import JobState
-from wpclone.core.secrets import KeyRing
+from wpclone.core.secrets import KeyRing, SecretsUnreadable
+
+_log = structlog.get_logger(__name__)
 
 _SENTENCES = {
     JobState.PENDING: "The job is not finished; it is tried again by itself.",
@@ -18,7 +22,7 @@ _SENTENCES = {
 
 
 def again(old: Job, keys: KeyRing, randomness: Randomness) -> NewJob:
-    """What to accept in place of `old`, which stays as it is. Raises JobNotRetryable, SecretsUnreadable.
+    """What to accept in place of `old`, which stays as it is. Raises JobNotRetryable.
 
     A clone job gets a clone of its own, whose id is the new job's: of the old clone nothing is left, or what is left needs
     attention and must not be built upon. It may run as long as the old one might, by the plan its request was made for.
@@ -48,5 +52,9 @@ def _secrets(old: Job, job_id: str, keys: KeyRing, randomness: Randomness) -> by
     clone would have the old one's passwords."""
     if old.secrets is None:
         return None
-    content = json.loads(keys.decrypt(old.secrets, old.job_id))
+    try:
+        content = json.loads(keys.decrypt(old.secrets, old.job_id))
+    except SecretsUnreadable as error:
+        _log.exception("job.secrets_unreadable", job_id=old.job_id)
+        raise JobNotRetryable("Its credentials can no longer be read; ask for it anew.") from error
     return keys.encrypt(json.dumps({**content, "seed": randomness(32).hex()}).encode(), job_id)

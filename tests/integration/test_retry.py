@@ -1,6 +1,8 @@
 """RetryJob: which jobs may be asked for again, what of the old one the new one has, and what not."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -10,9 +12,9 @@ from tests.support.serving import CUSTOMER, OPERATOR, PASSWORD, Edge, reason, se
 from wpclone.core.jobs import transitions
 from wpclone.core.jobs.job import JobError, Limits
 from wpclone.core.jobs.states import CloneState, Priority, Verdict
-from wpclone.core.jobs.transitions import CloneChange
+from wpclone.core.jobs.transitions import CloneChange, KeptSet
 from wpclone.core.secrets import KeyRing
-from wpclone.v2 import clone_service_pb2, job_pb2
+from wpclone.v2 import clone_service_pb2, job_pb2, site_pb2
 
 FAILED = JobError("It did not work.", "SOURCE_UNREACHABLE", "preflight")
 
@@ -159,6 +161,50 @@ async def test_a_failed_deletion_is_done_again_until_the_clone_has_gone() -> Non
         assert clone.state is CloneState.DELETING
         assert (await retry(edge, old)).job_id == new.job_id
         await complete(edge, new.job_id, CloneState.DELETED)
+        assert await refused(edge, old) == (grpc.StatusCode.FAILED_PRECONDITION, "JOB_NOT_RETRYABLE")
+
+
+async def restore(edge: Edge, clone_id: str) -> str:
+    login = site_pb2.AdminLogin(url="https://shop.example", username="admin", password="of the target")
+    request = clone_service_pb2.CreateRestoreRequest(clone_id=clone_id, target=site_pb2.SourceSite(admin_login=login))
+    return str((await edge.stub.CreateRestore(request, metadata=edge.as_(CUSTOMER))).job_id)
+
+
+async def test_a_failed_restore_is_done_again_by_a_restore_that_writes_the_site_alone() -> None:
+    async with serving() as edge:
+        clone_id = (await edge.create()).job_id
+        await complete(edge, clone_id)
+        old = await restore(edge, clone_id)
+        claim = await edge.claim(old)
+        await edge.apply(transitions.condemned(claim, Verdict.FAIL, FAILED, None, status_message="Undoing"))
+        await edge.apply(transitions.failed(claim, clone=None, needs_attention=False, status_message="Failed"))
+        new = await retry(edge, old)
+        assert (new.type, new.retry_of, new.clone_id) == ("restore", old, clone_id)
+        before, after = [await _secrets(edge.keys, edge, job_id) for job_id in (old, new.job_id)]
+        assert before["target"] == after["target"] == {"username": "admin", "password": "of the target"}
+        assert before["seed"] != after["seed"]
+        assert await refused(edge, old) == (grpc.StatusCode.FAILED_PRECONDITION, "SITE_BUSY")
+
+
+async def test_a_rollback_is_asked_for_anew_and_not_retried() -> None:
+    async with serving() as edge:
+        clone_id = (await edge.create()).job_id
+        await complete(edge, clone_id)
+        restored = await restore(edge, clone_id)
+        kept = KeptSet(timedelta(hours=72))
+        await edge.apply(transitions.completed(await edge.claim(restored), result={}, status_message="Done", clone=kept))
+        request = clone_service_pb2.RollbackRestoreRequest(job_id=restored)
+        rollback = (await edge.stub.RollbackRestore(request, metadata=edge.as_(CUSTOMER))).job_id
+        await edge.store.request_cancel(rollback)
+        assert await refused(edge, rollback) == (grpc.StatusCode.FAILED_PRECONDITION, "JOB_NOT_RETRYABLE")
+
+
+async def test_a_job_whose_credentials_cannot_be_read_any_more_is_not_done_again() -> None:
+    async with serving() as edge:
+        old = (await edge.create()).job_id
+        await fail(edge, old)
+        kept = edge.store._shelves.jobs[old]
+        kept.job = replace(kept.job, secrets=b"of another key ring")
         assert await refused(edge, old) == (grpc.StatusCode.FAILED_PRECONDITION, "JOB_NOT_RETRYABLE")
 
 
