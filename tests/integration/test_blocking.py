@@ -198,6 +198,12 @@ async def test_a_server_that_goes_away_answers_with_the_job_first() -> None:
         assert ((await call).job_id, (await call).status) == (job_id, "pending")
 
 
+async def test_a_customer_with_as_many_waits_as_it_may_gets_the_job_as_it_was_accepted() -> None:
+    async with serving(watches_each=0) as edge:
+        job = await stub(edge).Clone(clone_service_pb2.CloneRequest(**BODY), metadata=edge.as_(CUSTOMER), timeout=30)
+        assert (job.status, (await edge.store.get_job(job.job_id)) is not None) == ("pending", True)
+
+
 async def test_an_outage_after_acceptance_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     async def down(_job_id: str) -> None:
         raise StoreUnavailable
