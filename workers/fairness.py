@@ -111,5 +111,5 @@ class Fairness:
 
 
 def _may_wait(job: Job) -> bool:
-    """Whether others may go before it. Not before what goes on: a job whose worker was lost, or that is to be undone."""
-    return job.state is JobState.PENDING and job.fence == 0
+    """Whether others may go before it. Not before a job whose worker was lost, or that is to be undone."""
+    return job.state is JobState.PENDING and not job.is_to_be_undone

@@ -14,6 +14,7 @@ from tests.unit.workers.desk import Desk
 from tests.unit.workers.test_consumer import Station
 from workers.fairness import LOOK_EVERY, Fairness
 from workers.step import StepContext
+from wpclone.core.jobs import transitions
 from wpclone.core.jobs.job import Claim, Limits, Ring
 from wpclone.core.jobs.states import JobState, Priority
 
@@ -120,6 +121,25 @@ async def test_a_job_whose_worker_was_lost_waits_for_nobody() -> None:
     claim = await Fairness(desk.store, desk.clock).claim(ring, make(desk))
     assert claim is not None
     assert (claim.job.job_id, claim.job.lapses) == (clone_id(1), 1)
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_a_job_that_is_tried_again_waits_its_turn_and_one_to_be_undone_does_not(is_cancelled: bool) -> None:
+    desk = Desk()
+    ring = await ask(desk, 1, CUSTOMER)
+    first = await desk.store.claim(clone_id(1), worker="w1")
+    assert first is not None
+    if is_cancelled:
+        await desk.store.request_cancel(clone_id(1))
+    await desk.store.apply(transitions.handed_back(first))
+    for number in (2, 3):
+        await ask(desk, number, OTHER)
+    await ask(desk, 4, CUSTOMER)
+    fair = Fairness(desk.store, desk.clock)
+    fair._served[CUSTOMER] = 1
+    claim = await fair.claim(ring, make(desk))
+    assert claim is not None
+    assert (claim.job.job_id == clone_id(1)) is is_cancelled
 
 
 async def test_other_priorities_have_queues_of_their_own() -> None:
