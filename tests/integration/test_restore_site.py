@@ -90,6 +90,9 @@ async def test_a_target_that_changed_is_not_exchanged_until_its_rows_are_carried
             await restore.target.go_live()
             assert target_site.sql("SELECT post_title FROM wp_posts WHERE ID = 4711") == [("An order",)]
             assert "A sample of everything" in (await _home(target_site))[1]
+            assert [name for name in await restore.target.changed_since_live() if name != "wp_options"] == []
+            target_site.sql("UPDATE wp_posts SET post_title = 'Paid' WHERE ID = 4711")
+            assert "wp_posts" in await restore.target.changed_since_live()
             await restore.target.rollback()
         finally:
             target_site.sql("DELETE FROM wp_posts WHERE ID = 4711")
@@ -215,6 +218,7 @@ async def test_production_keeps_what_is_its_own(source_site: SourceSite, target_
             await restore.sealed(preserve_plugins=True)
             await restore.target.swap(expected=None)
             await restore.target.go_live()
+            assert await restore.target.changed_since_live() == []
             assert option("blogname") == "A sample of everything"
             assert option("siteurl") == option("home") == target_site.url
             assert (option("blog_public"), option("jetpack_options"), option("acme_license_key")) == ("1", "ours", "ours")

@@ -317,6 +317,7 @@ final class Units
 /** The states of a restore and the ways between them. */
 final class Exchange
 {
+    const LARGE = 16777216;
     /** @var Site */
     private $site;
     /** @var Place */
@@ -383,7 +384,8 @@ final class Exchange
         if ($count !== $units) {
             throw new Failure('DAMAGED', "the list has $count files, not $units");
         }
-        $this->journal->put(['state' => 'staged', 'tables' => $sealed, 'units' => $units, 'moved' => 0]);
+        $this->journal->put(['state' => 'staged', 'tables' => $sealed, 'units' => $units, 'moved' => 0, 'marks' => []]);
+        $this->mark(); // while the site is open: marking a large table takes its time
     }
 
     /** @param array<string, string>|null $expected @return string[] tables that changed */
@@ -505,16 +507,29 @@ final class Exchange
         clearstatcache(true);
     }
 
+    /** Note what the new tables are, as far as that is not known and time allows. */
+    private function mark(): void
+    {
+        $live = $this->journal->state() === 'swapped';
+        $marks = $this->journal->said['marks'];
+        $sizes = array_column($this->tables->db->rows('SELECT TABLE_NAME, DATA_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()'), 1, 0);
+        foreach ($this->journal->said['tables'] as $name => $number) {
+            // The health check's visits write to small ones (options), which are marked again after it.
+            $known = isset($marks[$name]) && (!$live || ($sizes[$name] ?? 0) > self::LARGE);
+            if (!$known && !$this->budget->spent()) {
+                $marks[$name] = Tables::mark($this->tables->db, $live ? (string) $name : $this->tables->staged($number));
+            }
+        }
+        $this->journal->put(['marks' => $marks]);
+    }
+
     /** Everybody may see the new content. */
     public function goLive(): void
     {
         $this->journal->needs('swapped', 'live');
         if ($this->journal->state() === 'swapped') {
-            $marks = [];
-            foreach (array_keys($this->journal->said['tables']) as $name) {
-                $marks[$name] = $this->budget->spent() ? '?' : Tables::mark($this->tables->db, (string) $name);
-            }
-            $this->journal->put(['state' => 'live', 'marks' => $marks]);
+            $this->mark();
+            $this->journal->put(['state' => 'live']);
         }
         Maintenance::off($this->site);
     }
@@ -523,8 +538,8 @@ final class Exchange
     public function changedSince(): array
     {
         $this->journal->needs('live');
-        return array_values(array_filter(array_map('strval', array_keys($this->journal->said['marks'])), function (string $name): bool {
-            return $this->journal->said['marks'][$name] !== Tables::mark($this->tables->db, $name);
+        return array_values(array_filter(array_map('strval', array_keys($this->journal->said['tables'])), function (string $name): bool {
+            return ($this->journal->said['marks'][$name] ?? '?') !== Tables::mark($this->tables->db, $name);
         }));
     }
 
@@ -619,6 +634,7 @@ final class Restore
             return null;
         }
         $journal->needs('staging', 'staged');
+        $journal->touch(array_merge([$name], array_map('base64_decode', array_column($asked['moves'] ?? [], 'name'))));
         if ($do === 'number') {
             foreach ($tables->number(array_map('base64_decode', $asked['tables'])) as $table => [$number, $cursor]) {
                 $answer->json('J', ['table' => base64_encode((string) $table), 'staged' => $tables->staged($number), 'cursor' => $cursor]);

@@ -186,6 +186,14 @@ final class Journal
         return (string) $this->said['state'];
     }
 
+    /** A table's mark holds no more: its rows are about to change. @param string[] $names */
+    public function touch(array $names): void
+    {
+        if (array_intersect_key($this->said['marks'], array_flip($names))) {
+            $this->put(['marks' => array_diff_key($this->said['marks'], array_flip($names))]);
+        }
+    }
+
     public function needs(string ...$states): void
     {
         if (!in_array($this->state(), $states, true)) {

@@ -136,15 +136,17 @@ class RestoreTarget:
         texts = [encoded(statement) for statement in statements]
         await self.order("define", table=encoded(table.encode()), statements=texts, anew=anew, cursor=cursor)
 
-    async def load(self, statements: Sequence[bytes], moves: Sequence[tuple[str, str, str]]) -> None:
-        """Write rows and move cursors (table, before, after) in one transaction; done before, it does nothing."""
+    async def load(self, statements: Sequence[bytes], moves: Sequence[tuple[str, str, str]], *, table: str = "") -> None:
+        """Write rows (without `moves` those of `table`) and move cursors (table, before, after) in one transaction; done before,
+        it does nothing."""
         data = b"".join(struct.pack(">I", len(statement)) + statement for statement in statements)
         moved = [{"name": encoded(name.encode()), "before": before, "after": after} for name, before, after in moves]
+        touched = encoded(table.encode())
         if len(data) <= self.part_bytes:
-            await self.order("load", data, moves=moved)
+            await self.order("load", data, moves=moved, table=touched)
             return
         await self._note("spool", data)
-        await self.order("load", moves=moved, spooled=True)
+        await self.order("load", moves=moved, table=touched, spooled=True)
 
     async def _note(self, what: str, data: bytes) -> None:
         for offset in range(0, len(data) or 1, self.part_bytes):
@@ -187,12 +189,12 @@ class RestoreTarget:
         for row in rows:
             values = b"(" + b",".join(b"NULL" if value is None else literal(value) for value in row) + b")"
             if held and size + len(values) > self.part_bytes // 2:
-                await self.load([head + b",".join(held)], ())
+                await self.load([head + b",".join(held)], (), table=table)
                 held, size = [], 0
             held.append(values)
             size += len(values) + 1
         if held:
-            await self.load([head + b",".join(held)], ())
+            await self.load([head + b",".join(held)], (), table=table)
 
     async def maintenance(self, on: bool) -> None:
         """WordPress's maintenance mode; WordPress ends it ten minutes after the last call with True."""
