@@ -201,18 +201,6 @@ async def test_the_admin_email_reminder_is_no_wall(source_site: SourceSite) -> N
         await remove_agent(session, address)
 
 
-async def test_direct_php_refused_is_told_and_the_plugin_taken_away_again(source_site: SourceSite) -> None:
-    deny = '<FilesMatch "\\.php$">\nRequire all denied\n</FilesMatch>\n'
-    with _with(source_site, "wp-content/plugins/.htaccess", deny):
-        async with site_session() as session:
-            with pytest.raises(SiteError) as blocked:
-                await install_agent(session, _login(source_site), key=KEY, folder=_folder())
-        names = sorted(path.name for path in (source_site.docroot / "wp-content/plugins").iterdir())
-    assert blocked.value.reason is Reason.AGENT_BLOCKED
-    assert names == [".htaccess", "akismet", "index.php", "noisy"]
-    assert _sessions(source_site) == []
-
-
 async def test_an_upload_that_another_one_spoils_is_worth_another_try(source_site: SourceSite) -> None:
     # What a second upload does at the wrong moment: WordPress empties wp-content/upgrade, where the first is unpacked.
     spoil = """add_filter('upgrader_source_selection', function ($source) {

@@ -7,7 +7,8 @@ import structlog
 from workers.sources import REACH, Sources, admin_login, given_key, is_admin_login
 from workers.step import Done, StepContext
 from wpclone.wordpress.address import check_address
-from wpclone.wordpress.agent.client import AgentAddress, AgentClient
+from wpclone.wordpress.agent.channels import opened
+from wpclone.wordpress.agent.client import AgentAddress
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.login import install_agent, remove_agent
 
@@ -36,8 +37,7 @@ class ReachSource:
                         session, admin_login(context), key=secrets.agent_key, folder=secrets.agent_folder
                     )
             else:
-                address = AgentAddress(context.job.request["source_url"], given_key(context))
-                await AgentClient(session, address).hello()
+                address = await opened(session, context.job.request["source_url"], given_key(context))
         return Done({"agent_url": address.url})
 
     async def undo(self, context: StepContext) -> None:

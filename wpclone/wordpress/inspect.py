@@ -8,6 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Self
 
 from wpclone.wordpress import excludes
+from wpclone.wordpress.active_plugins import is_agent
 from wpclone.wordpress.agent.client import AgentClient
 from wpclone.wordpress.agent.wire import Damaged, Entry, decoded
 from wpclone.wordpress.constants import Withheld, judge
@@ -170,7 +171,7 @@ async def _report(agent: AgentClient, said: Mapping[str, Any], keep: Collection[
         code_in_wp_config=bool(said["code"]),
         code_found=_texts(said["code"]),
         administrators=_texts(said["administrators"]),
-        active_plugins=_texts(options.get("active_plugins", [])),
+        active_plugins=tuple(plugin for plugin in _texts(options.get("active_plugins", [])) if not is_agent(plugin)),
         template=_text(options.get("template", "")),
         stylesheet=_text(options.get("stylesheet", "")),
         drop_ins=tuple(files.drop_ins),

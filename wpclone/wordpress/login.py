@@ -1,9 +1,9 @@
 """Brings the agent to a site with an administrator's login, the way a person would: sign in, upload a plugin, sign out.
 
-The plugin is never activated: it answers at its own address. Only plugin-install.php is visited, never plugins.php, because
-security plugins ask for the password again there. What stays behind is what WordPress itself writes at a sign-in and an
-upload (user meta of sessions, an attachment's id used up, a scheduled clean-up); see wp-login.php, wp-admin/update.php and
-class-file-upload-upgrader.php.
+The plugin answers at its own address, and is activated only where the host refuses that. Only plugin-install.php is visited and
+not plugins.php, because security plugins ask for the password again there. What stays behind is what WordPress itself writes at a
+sign-in and an upload (user meta of sessions, an attachment's id used up, a scheduled clean-up); see wp-login.php,
+wp-admin/update.php and class-file-upload-upgrader.php.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import aiohttp
 from yarl import URL
 
 from wpclone.wordpress.address import check_url
+from wpclone.wordpress.agent.channels import direct, first_open, through_wordpress
 from wpclone.wordpress.agent.client import AgentAddress, AgentClient
 from wpclone.wordpress.agent.package import agent_zip
 from wpclone.wordpress.errors import Reason, SiteError
@@ -52,7 +53,7 @@ async def install_agent(
     base = URL(check_url(login.url))
     session.remember(base)
     base = base.with_user(None)
-    there = await _answering(session, [base.join(URL("wp-content/plugins/"))], key, folder)
+    there = await first_open(session, direct([base.join(URL("wp-content/plugins/"))], folder), key)
     if there is not None:
         return there
     admin = _Admin(session, login)
@@ -60,7 +61,11 @@ async def install_agent(
         await admin.sign_in(base)
         package = agent_zip(key=key, folder=folder, expires_at=int(session.clock() + lifetime))
         await admin.upload(folder, package)
-        found = await _answering(session, admin.plugin_addresses(), key, folder)
+        found = await first_open(session, direct(admin.plugin_addresses(), folder), key)
+        if found is None and admin.has_kept_upload:
+            # The host does not run PHP files there: WordPress does, once the plugin is active.
+            await admin.activate(folder)
+            found = await first_open(session, through_wordpress(admin.site, base, folder), key)
         if found is None:
             await admin.delete_plugin(folder)
             if not admin.has_kept_upload:
@@ -78,26 +83,13 @@ async def remove_agent(session: SiteSession, address: AgentAddress) -> None:
     try:
         gone = await AgentClient(session, address).remove()
     except SiteError as error:
-        if error.metadata.get("status") in ("404", "410") or error.reason is Reason.AGENT_EXPIRED:
+        # Of an action that nobody has, admin-ajax.php says 400.
+        gone = ("400", "404", "410") if "admin-ajax.php" in address.url else ("404", "410")
+        if ("agent" not in error.metadata and error.metadata.get("status") in gone) or error.reason is Reason.AGENT_EXPIRED:
             return
         raise
     if not gone:
         raise SiteError(Reason.AGENT_STAYS, url=address.url)
-
-
-async def _answering(session: SiteSession, plugins: list[URL], key: bytes, folder: str) -> AgentAddress | None:
-    """The first of these plugin directories where the agent answers."""
-    for directory in plugins:
-        address = AgentAddress(str(directory / folder / f"{folder}.php"), key)
-        try:
-            await AgentClient(session, address).hello()
-        except SiteError as error:
-            if error.reason in (Reason.ADDRESS_NOT_ALLOWED, Reason.SOURCE_TLS, Reason.AGENT_REFUSED, Reason.AGENT_EXPIRED):
-                raise
-            if error.metadata.get("agent") != "BUSY":
-                continue  # not there; a site that is down shows itself at the login page
-        return address
-    return None
 
 
 def _signed_out() -> SiteError:
@@ -116,6 +108,7 @@ class _Admin:
         self._logout: URL | None = None
         self._seen: list[str] = []
         self._upload_page = Document()
+        self._activation: URL | None = None
         self.has_kept_upload = False
 
     async def sign_in(self, base: URL) -> None:
@@ -214,6 +207,8 @@ class _Admin:
         if page.status in (403, 413) or document.texts.get("error-page"):
             raise SiteError(Reason.UPLOAD_REFUSED, status=str(page.status))
         self.has_kept_upload = any("action=activate" in address or _OVERWRITE in address for _, address in document.links)
+        links = [address for _, address in document.links if "action=activate" in address]
+        self._activation = same_host(self._site, str(self._site.join(URL("wp-admin/")).join(URL(links[0])))) if links else None
         await self._cancel_overwrite(document)
 
     async def _cancel_overwrite(self, document: Document) -> None:
@@ -242,15 +237,37 @@ class _Admin:
                 found.append(same_host(self._site, address))
         return list(dict.fromkeys(found))[:6]
 
+    @property
+    def site(self) -> URL:
+        """Where WordPress itself is."""
+        return self._site
+
+    async def activate(self, folder: str) -> None:
+        """Activate the uploaded plugin over REST, or by the link the upload's page showed; whether it answers then is for the
+        caller to see."""
+        with suppress(SiteError):
+            done = await self._plugin(folder, {"status": "active"})
+            if done.status == 200 or self._activation is None:
+                return
+        if self._activation is not None:
+            with suppress(SiteError):
+                await self._session.fetch("GET", self._activation)
+
     async def delete_plugin(self, folder: str) -> None:
         """Delete an uploaded plugin that does not answer, over WordPress's REST API (wp/v2/plugins)."""
         with suppress(SiteError):
-            nonce = await self._session.fetch("GET", self._site.join(URL("wp-admin/admin-ajax.php?action=rest-nonce")))
-            await self._session.fetch(
-                "DELETE",
-                self._site.join(URL("index.php")).with_query({"rest_route": f"/wp/v2/plugins/{folder}/{folder}"}),
-                headers={"X-WP-Nonce": nonce.text.strip()},
-            )
+            await self._plugin(folder, {"status": "inactive"})
+            await self._plugin(folder, {"_method": "DELETE"})  # the verb itself is refused by some firewalls
+
+    async def _plugin(self, folder: str, change: dict[str, str]) -> Page:
+        nonce = await self._session.fetch("GET", self._site.join(URL("wp-admin/admin-ajax.php?action=rest-nonce")))
+        route = {"rest_route": f"/wp/v2/plugins/{folder}/{folder}"}
+        return await self._session.fetch(
+            "POST",
+            self._site.join(URL("index.php")).with_query(route | {k: v for k, v in change.items() if k.startswith("_")}),
+            data={k: v for k, v in change.items() if not k.startswith("_")},
+            headers={"X-WP-Nonce": nonce.text.strip()},
+        )
 
     async def sign_out(self) -> None:
         """End the session at the site; a site that does not answer any more ends it by itself after two days."""

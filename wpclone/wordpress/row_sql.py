@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from wpclone.wordpress.active_plugins import without_agents
 from wpclone.wordpress.agent.wire import Damaged, RowsFrame
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.file_rules import shown
@@ -21,6 +22,7 @@ from wpclone.wordpress.target import literal
 _STATEMENT_BYTES = 1 << 20
 # What a packet holds besides our SQL.
 _HEADROOM = 1024
+_AGENT = b'"wpc-'
 _JSON_HEAD, _JSON_TAIL = b"CONVERT(", b" USING utf8mb4)"
 _BACKSLASH = 0x5C
 
@@ -89,10 +91,13 @@ def chunk(plan: TablePlan, frame: RowsFrame, rewriter: Rewriter | None, packet: 
         raise Damaged("rows of another width than their table's")
     counted = _Counted(frame, plan)
     wanted = rewriter if rewriter is not None and (plan.is_wide or rewriter.could_match(frame.raw)) else None
+    source = frame.values
+    if plan.has_options and _AGENT in frame.raw:
+        source = [value and without_agents(value) for value in source]
     columns = []
     for place, kind in enumerate(plan.kinds):
         counted.column = place
-        columns.append(_column(frame.values[place::width], kind, wanted, counted))
+        columns.append(_column(source[place::width], kind, wanted, counted))
     rows = [b"(" + b",".join(values) + b")," for values in zip(*columns, strict=True)]
     statements: list[bytes] = []
     check = size = 0

@@ -56,6 +56,7 @@ class TablePlan:
     asked: Asked
     engine: str
     rows: int
+    has_options: bool = False
 
     @property
     def has_ranges(self) -> bool:
@@ -94,7 +95,8 @@ def plan_table(
         tuple(names.index(part) for part, _ in key), max(known.average, 1),
     )  # fmt: skip
     kinds = tuple(_kind(column, name, report) for column in columns)
-    return TablePlan(name, source, table, names, kinds, asked, known.engine, known.rows)
+    has_options = name == report.table_prefix.encode() + b"options"
+    return TablePlan(name, source, table, names, kinds, asked, known.engine, known.rows, has_options)
 
 
 def _generated(column: Mapping[str, Any]) -> bool:

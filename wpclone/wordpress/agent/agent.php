@@ -6,12 +6,13 @@
  * License: GPL-2.0-or-later
  *
  * One file, PHP 7.4 or newer. It does not start WordPress: it reads wp-config.php and talks to the database itself, so that plugins
- * cannot break it and it cannot change anything. The protocol is described in wpclone/wordpress/agent/wire.py.
+ * cannot break it and it cannot change anything. Where hosts refuse that, it is activated, and answers when WordPress has started
+ * for a request that names it. The protocol is described in wpclone/wordpress/agent/wire.py.
  */
 namespace WpcloneAgent;
 
-if (defined('ABSPATH')) {
-    return; // included by WordPress (activated by hand): there is nothing to do there
+if (defined('ABSPATH') && !Request::isForUs()) {
+    return; // included by WordPress for somebody else's request
 }
 
 final class Failure extends \Exception
@@ -33,6 +34,9 @@ final class Failure extends \Exception
 final class Answer
 {
     const MAGIC = "\x89WPCLONE2\r\n";
+    const TEXT_MAGIC = "wpclone-text-2\r\n";
+    /** @var bool whether what is on the way spoils bytes: frames in base64, each after its length in eight hex digits */
+    public $text = false;
     /** @var string */
     private $key;
     /** @var string */
@@ -68,7 +72,7 @@ final class Answer
         if (!headers_sent()) {
             header_remove();
             http_response_code($status);
-            header('Content-Type: application/octet-stream');
+            header('Content-Type: ' . ($this->text ? 'text/plain; charset=us-ascii' : 'application/octet-stream'));
             header('Cache-Control: no-store, no-transform');
             header('X-Accel-Buffering: no');
             header('X-Robots-Tag: noindex');
@@ -76,7 +80,7 @@ final class Answer
                 header('Retry-After: 1');
             }
         }
-        echo self::MAGIC;
+        echo $this->text ? self::TEXT_MAGIC : self::MAGIC;
     }
 
     public function frame(string $type, string $payload): void
@@ -84,7 +88,12 @@ final class Answer
         $this->begin();
         $digest = $this->openssl ? openssl_digest($payload, 'sha256', true) : hash('sha256', $payload, true);
         $code = hash_hmac('sha256', $this->nonce . pack('N', $this->sequence++) . $type . $digest, $this->key, true);
-        echo $type, pack('N', strlen($payload)), $payload, substr($code, 0, 16);
+        if ($this->text) {
+            $encoded = base64_encode($type . pack('N', strlen($payload)) . $payload . substr($code, 0, 16));
+            echo sprintf('%08x', strlen($encoded)), $encoded;
+        } else {
+            echo $type, pack('N', strlen($payload)), $payload, substr($code, 0, 16);
+        }
         flush();
     }
 
@@ -150,6 +159,19 @@ final class State
         $this->path = self::dedicated() && is_writable(__DIR__) ? __DIR__ . '/' . $name : self::temporary() . '/wpclone-' . $name;
     }
 
+    /** Takes the agent off the list of active plugins, when WordPress is there to do it. */
+    private function deactivate(): void
+    {
+        if (!function_exists('update_option') || !function_exists('get_option')) {
+            return;
+        }
+        $active = \get_option('active_plugins');
+        $own = basename(__DIR__) . '/' . basename(__FILE__);
+        if (is_array($active) && in_array($own, $active, true)) {
+            \update_option('active_plugins', array_values(array_diff($active, [$own])));
+        }
+    }
+
     /** Whether this folder exists only for the agent: then it is removed with it. */
     public static function dedicated(): bool
     {
@@ -207,6 +229,7 @@ final class State
 
     public function remove(): void
     {
+        $this->deactivate();
         @unlink($this->path);
         @unlink(__FILE__);
         if (function_exists('opcache_invalidate')) {
@@ -234,9 +257,36 @@ final class Site
 
     public function __construct()
     {
+        if (defined('WPINC')) {
+            $this->abspath = rtrim(ABSPATH, '/') . '/';
+            $this->config = $this->locate();
+            $this->ask();
+            return;
+        }
         $this->abspath = $this->find();
         $this->config = $this->locate();
         $this->evaluate();
+    }
+
+    /** What a WordPress that has started knows: of all constants those that the configuration's files name. */
+    private function ask(): void
+    {
+        if (function_exists('token_get_all')) {
+            $this->cut((string) @file_get_contents($this->config));
+        }
+        $named = [];
+        $reached = false;
+        foreach (get_included_files() as $file) {
+            $reached = $reached || $file === realpath($this->config);
+            if (basename($file) === 'wp-settings.php') {
+                break;
+            }
+            if ($reached && preg_match_all('/[\'"]([A-Za-z_]\w*)[\'"]/', (string) @file_get_contents($file), $found)) {
+                $named += array_flip($found[1]);
+            }
+        }
+        $this->prefix = (string) ($GLOBALS['table_prefix'] ?? 'wp_');
+        $this->constants = array_diff_key(array_intersect_key(get_defined_constants(true)['user'] ?? [], $named), ['ABSPATH' => 0]);
     }
 
     private function find(): string
@@ -1306,6 +1356,15 @@ final class Request
     const EXPIRES = '@@WPCLONE_EXPIRES@@';
     const LARGEST = 8388608;
 
+    /** Whether WordPress was started by a request to us: to admin-ajax.php, or to a REST route, that has our name. */
+    public static function isForUs(): bool
+    {
+        $name = basename(__FILE__, '.php');
+        $action = is_string($_GET['action'] ?? null) ? $_GET['action'] : '';
+        $route = is_string($_GET['rest_route'] ?? null) ? $_GET['rest_route'] : '';
+        return ($_SERVER['REQUEST_METHOD'] ?? '') === 'POST' && ($action === $name || strpos($route, "/$name/") === 0);
+    }
+
     public static function serve(): void
     {
         error_reporting(0);
@@ -1336,6 +1395,9 @@ final class Request
             $answer->fail('CRASHED', get_class($error) . ': ' . substr($error->getMessage(), 0, 200) . ' at line ' . $error->getLine(), 500);
         }
         $finished = true;
+        if (defined('WPINC')) {
+            exit; // the rest of WordPress has nothing to say
+        }
     }
 
     private static function work(string $key, Answer $answer): void
@@ -1399,7 +1461,12 @@ final class Request
      */
     private static function proved(string $key, Answer $answer): array
     {
-        $envelope = json_decode((string) file_get_contents('php://input', false, null, 0, self::LARGEST), true);
+        $sent = (string) file_get_contents('php://input', false, null, 0, self::LARGEST);
+        if (strncmp($sent, 'wpclone=', 8) === 0) {
+            $sent = (string) base64_decode(urldecode(substr($sent, 8)));
+        }
+        $envelope = json_decode($sent, true);
+        $answer->text = isset($envelope['text']);
         foreach (['time', 'nonce', 'signature', 'body'] as $field) {
             if (!isset($envelope[$field]) || !is_string($envelope[$field])) {
                 throw new Failure('BAD_SIGNATURE', 'the request is not signed', 401);

@@ -12,26 +12,20 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import aiohttp
 from yarl import URL
 
 from wpclone.wordpress.agent import wire
+from wpclone.wordpress.agent.answers import begin, frames_of
 from wpclone.wordpress.agent.asked import Asked, LargeValues, behind
 from wpclone.wordpress.agent.wire import Entry, Frame, Part, RowsFrame
 from wpclone.wordpress.errors import FencedOff, Reason, SiteError
 from wpclone.wordpress.session import SiteSession, same_host
 
-_FRAME_SECONDS = 90.0
-_ANSWER_SECONDS = 60.0
 _LEAST_SECONDS = 2.0
-#: A page's worth of noise (a BOM, a notice) may come before an answer; more than this is a page, not an answer.
-_MOST_NOISE = 4096
 _FAILURES = 5
 _BUSY_SECONDS = 60.0
 _LONGEST_PAUSE = 20.0
 
-# Headers by which firewalls in front of sites are known: Cloudflare, Sucuri, Imperva.
-_FIREWALLS = {"cf-ray", "x-sucuri-id", "x-iinfo"}
 
 _REASONS = {
     "BAD_SIGNATURE": Reason.AGENT_REFUSED,
@@ -99,7 +93,8 @@ class AgentClient:
         self.address = address
         self._seconds = seconds
         self._session = session
-        self._url = URL(address.url)
+        self._url = URL(address.url).with_fragment(None)
+        self._as_text = URL(address.url).fragment == wire.TEXT
         self._clock_off = 0
 
     async def hello(self) -> None:
@@ -273,18 +268,20 @@ class AgentClient:
         for attempt in range(3):
             nonce = self._session.chance.getrandbits(128).to_bytes(16, "big").hex()
             now = int(self._session.clock()) + self._clock_off
-            body = wire.request_body(question, key=self.address.key, name=self._url.name, time=now, nonce=nonce, data=data)
-            async with self._session.request(
-                "POST", self._url, data=body, headers={"Content-Type": "application/json"}
-            ) as response:
+            body = wire.request_body(
+                question, key=self.address.key, name=wire.agent_file(self._url), time=now, nonce=nonce, data=data,
+                as_text=self._as_text,
+            )  # fmt: skip
+            kind = "application/x-www-form-urlencoded" if self._as_text else "application/json"
+            async with self._session.request("POST", self._url, data=body, headers={"Content-Type": kind}) as response:
                 location = response.headers.get("Location")
                 if response.status in (301, 302, 307, 308) and location and attempt < 2:
                     moved = same_host(self._url, location)
                     if moved.name == self._url.name:
                         self._url = moved  # http → https: a redirected POST would arrive as a GET, so it is sent anew
                         continue
-                await _begin(response, self._url.host or "")
-                async with aclosing(_frames(response, self.address.key, nonce)) as frames:
+                await begin(response, self._url.host or "", wire.TEXT_MAGIC if self._as_text else wire.MAGIC)
+                async with aclosing(frames_of(response, self.address.key, nonce, as_text=self._as_text)) as frames:
                     async for frame in frames:
                         if frame.kind != "X":
                             yield frame
@@ -303,70 +300,6 @@ class AgentClient:
             return False
         self._clock_off = int(str(said["time"])) - int(self._session.clock())
         return True
-
-
-async def _begin(response: aiohttp.ClientResponse, host: str) -> None:
-    """Read up to the magic word, or say why there is none."""
-    seen = bytearray()
-    try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            while len(seen) < _MOST_NOISE + len(wire.MAGIC):
-                byte = await response.content.read(1)
-                if not byte:
-                    break
-                seen += byte
-                if seen.endswith(wire.MAGIC):
-                    return
-    except TimeoutError:
-        raise SiteError(Reason.SOURCE_BUSY, "The agent took more than 60 s to begin its answer.", host=host) from None
-    raise _no_agent(response, host)
-
-
-def _no_agent(response: aiohttp.ClientResponse, host: str) -> SiteError:
-    """Why an answer is not an agent's."""
-    status = response.status
-    known = {401: Reason.SOURCE_BASIC_AUTH} if "WWW-Authenticate" in response.headers else {}
-    known |= dict.fromkeys((408, 425, 429, 503, 504), Reason.SOURCE_BUSY)
-    reason, message = known.get(status, Reason.SOURCE_BROKEN if status >= 500 else Reason.AGENT_BLOCKED), ""
-    if status in (404, 410):
-        message = "There is no agent at this URL; install it (`wpclone agent zip`) and give its URL."
-    elif status in (403, 406) and _FIREWALLS & {name.lower() for name in response.headers}:
-        reason = Reason.SOURCE_WAF
-    pause = response.headers.get("Retry-After", "")
-    return SiteError(reason, message, retry_after=float(pause) if pause.isdigit() else None, host=host, status=str(status))
-
-
-async def _frames(response: aiohttp.ClientResponse, key: bytes, nonce: str) -> AsyncGenerator[Frame, None]:
-    """The frames of an answer, each proved before it is given out; an answer that is cut or altered is SOURCE_DAMAGED_ANSWER."""
-    sequence, content = 0, response.content
-    while True:
-        try:
-            async with asyncio.timeout(_FRAME_SECONDS):
-                kind, length = wire.HEADER.unpack(await content.readexactly(wire.HEADER.size))
-                if length > wire.MOST_FRAME_BYTES:
-                    raise SiteError(Reason.SOURCE_DAMAGED_ANSWER)
-                payload = await content.readexactly(length)
-                code = await content.readexactly(wire.CODE_BYTES)
-        except asyncio.IncompleteReadError:
-            raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, "The agent's answer was cut off.") from None
-        except TimeoutError:
-            raise SiteError(Reason.SOURCE_BUSY, "The agent stopped in the middle of an answer.") from None
-        # A refusal before the signature was found good is proved with no nonce.
-        good = {wire.frame_code(key, said, sequence, kind, payload) for said in ((nonce, "") if kind == b"X" else (nonce,))}
-        if code not in good:
-            raise _unproved(kind, payload)
-        sequence += 1
-        frame = Frame(kind.decode("ascii"), payload)
-        yield frame
-        if frame.kind in "EX":
-            return
-
-
-def _unproved(kind: bytes, payload: bytes) -> SiteError:
-    """A wrong code: another key on the other side when it refuses ours, else damage on the way."""
-    if kind == b"X" and b'"BAD_SIGNATURE"' in payload:
-        return SiteError(Reason.AGENT_REFUSED)
-    return SiteError(Reason.SOURCE_DAMAGED_ANSWER)
 
 
 def _failure(frame: Frame) -> SiteError | FencedOff:

@@ -6,6 +6,9 @@ and nonce, joined by newlines. JSON and base64 because firewalls let both pass; 
 proxies change paths. What is written at a target travels as `data` (base64) beside the body, which then holds its SHA-256
 as `digest`.
 
+What is on the way may refuse JSON and spoil bytes: then the request is the form field `wpclone`, that JSON in base64 with a field
+`text`, and the answer is `TEXT_MAGIC` and each frame in base64 after its length in eight hexadecimal digits.
+
 Answer: `MAGIC`, then frames: type (1 byte), length (4, big endian), payload, code (16). The code is the start of
 HMAC-SHA256(key, nonce + number of the frame (4) + type + SHA-256(payload)): an answer cannot be forged, replayed, reordered
 or cut unnoticed, because the last frame is `E` (end) or `X` (failure).
@@ -24,8 +27,15 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
+
+from yarl import URL
 
 MAGIC = b"\x89WPCLONE2\r\n"
+TEXT_MAGIC = b"wpclone-text-2\r\n"
+#: The fragment of an agent's URL that says so.
+TEXT = "text"
+TEXT_LENGTH_BYTES = 8
 HEADER = struct.Struct(">cI")
 CODE_BYTES = 16
 #: No honest frame is larger, unless it holds one huge row; MySQL's own largest packet is 1 GiB.
@@ -63,8 +73,11 @@ class Frame:
         return value
 
 
-def request_body(body: Mapping[str, object], *, key: bytes, name: str, time: int, nonce: str, data: bytes | None = None) -> bytes:
-    """The signed request that asks `body` of the agent whose file is called `name`; `data` travels beside it."""
+def request_body(
+    body: Mapping[str, object], *, key: bytes, name: str, time: int, nonce: str, data: bytes | None = None, as_text: bool = False
+) -> bytes:
+    """The signed request that asks `body` of the agent whose file is called `name`; `data` travels beside it. `as_text`:
+    as a form."""
     if data is not None:
         body = {**body, "digest": hashlib.sha256(data).hexdigest()}
     asked = json.dumps(body, separators=(",", ":")).encode()
@@ -73,7 +86,17 @@ def request_body(body: Mapping[str, object], *, key: bytes, name: str, time: int
     envelope = {"time": str(time), "nonce": nonce, "body": base64.b64encode(asked).decode(), "signature": signature}
     if data is not None:
         envelope["data"] = base64.b64encode(data).decode()
-    return json.dumps(envelope, separators=(",", ":")).encode()
+    if as_text:
+        envelope["text"] = "1"
+    sent = json.dumps(envelope, separators=(",", ":")).encode()
+    return b"wpclone=" + quote(base64.b64encode(sent), safe="").encode() if as_text else sent
+
+
+def agent_file(url: URL) -> str:
+    """The name of an agent's file by the address it answers at, which may be WordPress's."""
+    route = url.query.get("rest_route", "").strip("/").partition("/")[0]
+    name = url.query.get("action", "") or route
+    return f"{name}.php" if name else url.name
 
 
 def frame_code(key: bytes, nonce: str, sequence: int, kind: bytes, payload: bytes) -> bytes:
