@@ -1,13 +1,11 @@
 """`python -m bench [--jobs N] [--rounds N] [--peer COMMAND]`: measures, prints a table, then the same as JSON on one line.
 
-`--peer` runs a shell command between our rounds, on the same machine; what it prints is shown beside our figures.
+`--peer` is a shell command that measures something else; it takes turns with ours, round by round, and its figures stand beside
+ours with their ratio (above 1: ours is better). See `bench.jobs` for what it is told and what it prints.
 """
 
 import argparse
-import asyncio
 import json
-import statistics
-import subprocess
 
 from bench import jobs
 
@@ -19,18 +17,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="rounds; the median is shown")
     parser.add_argument("--peer", default="", help="a command that measures something else, run after each of our rounds")
     asked = parser.parse_args()
-    rounds, peer = [], []
-    for _ in range(asked.rounds):
-        rounds.append(asyncio.run(jobs.measure(asked.jobs)))
-        if asked.peer:
-            done = subprocess.run(asked.peer, shell=True, capture_output=True, text=True, timeout=900, check=True)
-            peer.append(done.stdout.strip())
-    figures = {name: round(statistics.median(each[name] for each in rounds), 1) for name in rounds[0]}
-    for name, figure in figures.items():
-        print(f"{name:28} {figure:10.1f}")
-    for said in peer:
-        print(f"peer: {said}")
-    print(json.dumps({"jobs": asked.jobs, "rounds": asked.rounds, "ours": figures, "peer": peer}))
+    ours, theirs = jobs.measure(asked.jobs, asked.rounds, asked.peer)
+    ratios = {name: jobs.ratio(name, ours[name], theirs[name]) for name in ours if name in theirs}
+    print(f"{'':28} {'ours':>10} {'peer':>10} {'ratio':>10}" if theirs else f"{'':28} {'ours':>10}")
+    for name, figure in ours.items():
+        beside = f" {theirs[name]:10.1f} {ratios[name]:10.1f}" if name in theirs else ""
+        print(f"{name:28} {figure:10.1f}{beside}")
+    print(json.dumps({"jobs": asked.jobs, "rounds": asked.rounds, "ours": ours, "peer": theirs, "ratios": ratios}))
 
 
 if __name__ == "__main__":

@@ -1,74 +1,90 @@
-"""Accepting and running: requests a second at 20 clients, jobs a second with empty steps, the time to a watcher.
+"""Accepting and running: requests a second at 20 clients, jobs a second with empty steps, a change's way to a watcher, recovery.
 
 The real server and two real workers, on a MariaDB that syncs each commit and a nats-server that syncs each message. Steps are
-empty, so what is measured is the cost of recording them.
+empty, so what is measured is the cost of recording them. A peer's command measures something else on the same MariaDB, in a
+database of its own, while our processes are stopped or idle.
 """
 
 import asyncio
+import json
 import os
+import signal
+import statistics
 import subprocess
-import sys
 import time
-from contextlib import suppress
+from collections.abc import Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import grpc
 
-from server.admin import create_token
-from tests.support.chaos import CUSTOMER, Field, chaos_field
+from tests.support.chaos import Field, chaos_field
+from tests.support.chaos_edge import ServerProcess, clone_request, server_process, stub_of
 from tests.support.history import part
-from tests.support.places import free_port
-from tests.support.servers import running_mariadb, running_nats
+from tests.support.servers import Mariadb, running_mariadb, running_nats
 from tests.support.wait import until_async
-from wpclone.core.jobs.job import Principal
-from wpclone.core.secrets import KeyRing
-from wpclone.v2 import clone_service_pb2, clone_service_pb2_grpc, site_pb2
+from wpclone.v2 import clone_service_pb2
 
 CLIENTS = 20
+WATCHED = 50
+LOST_AT_ONCE = 8
+Figures = dict[str, float]
+"""By name. Rates end in `_per_second`, times in `_ms` or `_s`."""
 
 
-async def measure(jobs: int) -> dict[str, float]:
-    """Accept and run this many jobs; figures by name, times in milliseconds, rates a second."""
-    with running_mariadb() as mariadb, running_nats() as nats:
+def measure(jobs: int, rounds: int, peer: str) -> tuple[Figures, Figures]:
+    """Our medians and the peer's, over rounds in which both lanes take turns on one MariaDB; the peer's may be empty."""
+    ours: list[Figures] = []
+    theirs: list[Figures] = []
+    with running_mariadb() as mariadb:
+        for _ in range(rounds):
+            ours.append(asyncio.run(_ours(mariadb, jobs)))
+            if peer:
+                theirs.append(_peers(mariadb, peer, jobs))
+    return _medians(ours), _medians(theirs)
+
+
+def ratio(name: str, ours: float, theirs: float) -> float:
+    """How many times better we are: more a second, or less time."""
+    return ours / theirs if name.endswith("_per_second") else theirs / ours
+
+
+def _medians(rounds: Sequence[Figures]) -> Figures:
+    return {name: statistics.median(each[name] for each in rounds) for name in (rounds[0] if rounds else {})}
+
+
+def _peers(mariadb: Mariadb, command: str, jobs: int) -> Figures:
+    """Run the peer. Its last line is a JSON object of figures by our names.
+
+    It is told DATABASE_URL_ASYNC, DATABASE_URL_SYNC (SQLAlchemy's), BENCH_JOBS and BENCH_CLIENTS by the environment.
+    """
+    with mariadb.database() as name:
+        url = mariadb.url(name)
+        told = {
+            "DATABASE_URL_ASYNC": url, "DATABASE_URL_SYNC": url.replace("+aiomysql", "+pymysql"), "BENCH_JOBS": str(jobs),
+            "BENCH_CLIENTS": str(CLIENTS),
+        }  # fmt: skip
+        done = subprocess.run(
+            command, shell=True, stdout=subprocess.PIPE, text=True, timeout=1800, check=True, env={**os.environ, **told}
+        )
+    figures = json.loads(done.stdout.strip().rpartition("\n")[2])
+    return {str(key): float(value) for key, value in figures.items()}
+
+
+async def _ours(mariadb: Mariadb, jobs: int) -> Figures:
+    with running_nats() as nats:
         async with chaos_field(mariadb, nats, history=False) as field:
-            key_ring = field.directory / "keys.json"
-            keys = KeyRing.create(key_ring, os.urandom)
-            token = await create_token(field.store, keys, Principal(CUSTOMER, is_admin=False), os.urandom)
-            port = free_port()
-            server = _server(field, key_ring, port)
-            try:
-                async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                    await asyncio.wait_for(channel.channel_ready(), 30)
-                    return await _drive(field, channel, token, jobs)
-            finally:
-                server.terminate()
-                server.wait(30)
+            async with server_process(field) as server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+                figures = await _drive(field, stub_of(channel), server, jobs)
+            return figures | await _recovery(field)
 
 
-def _server(field: Field, key_ring: Path, port: int) -> "subprocess.Popen[bytes]":
-    environ = {
-        "PATH": os.environ["PATH"], "PYTHONPATH": f"{field.source}:{field.source / 'gen'}",
-        "WPCLONE_DATABASE_URL": field.mariadb.url(field.database), "WPCLONE_NATS_URL": field.nats.url,
-        "WPCLONE_KEY_RING_FILE": str(key_ring), "WPCLONE_GRPC_ADDRESS": f"127.0.0.1:{port}",
-        "WPCLONE_METRICS_ADDRESS": f"127.0.0.1:{free_port()}", "WPCLONE_DATABASE_POOL": "20",
-    }  # fmt: skip
-    with (field.directory / "server.log").open("ab") as log:
-        return subprocess.Popen([sys.executable, "-m", "server"], env=environ, cwd=field.source, stdout=log, stderr=log)
-
-
-async def _drive(field: Field, channel: grpc.aio.Channel, token: str, jobs: int) -> dict[str, float]:
-    stub: Any = clone_service_pb2_grpc.CloneServiceStub(channel)
-    metadata = (("authorization", f"Bearer {token}"),)
-    login = site_pb2.AdminLogin(url="https://example.com/", username="admin", password="secret")
-    request = clone_service_pb2.CreateCloneRequest(source=site_pb2.SourceSite(admin_login=login))
-
+async def _drive(field: Field, stub: Any, server: ServerProcess, jobs: int) -> Figures:
     async def accept(count: int) -> list[float]:
         took = []
         for _ in range(count):
             begun = time.perf_counter()
-            await stub.CreateClone(request, metadata=metadata, timeout=30)
+            await stub.CreateClone(clone_request(), metadata=server.metadata, timeout=30)
             took.append((time.perf_counter() - begun) * 1000)
         return took
 
@@ -83,24 +99,50 @@ async def _drive(field: Field, channel: grpc.aio.Channel, token: str, jobs: int)
     begun, left = time.perf_counter(), field.count("SELECT COUNT(*) FROM jobs WHERE status = 'pending'")
     await _until(field, 0, 300)
     running = time.perf_counter() - begun
-    news = sorted([await _news(stub, metadata, request, field) for _ in range(50)])
+    news = sorted(chain.from_iterable([await _news(stub, server) for _ in range(WATCHED)]))
     return {
         "accept_per_second": len(took) / accepting, "accept_p50_ms": part(took, 0.5), "accept_p99_ms": part(took, 0.99),
-        "jobs_per_second": left / running, "done_to_watcher_p50_ms": part(news, 0.5), "done_to_watcher_p99_ms": part(news, 0.99),
+        "jobs_per_second": left / running,
+        "change_to_watcher_p50_ms": part(news, 0.5), "change_to_watcher_p99_ms": part(news, 0.99),
     }  # fmt: skip
 
 
-async def _news(stub: Any, metadata: Any, request: Any, field: Field) -> float:
-    """Milliseconds from the time a job's last change was written to its watcher having it."""
-    job = await stub.CreateClone(request, metadata=metadata, timeout=30)
-    seen, last = 0.0, job
-    with suppress(grpc.aio.AioRpcError):
-        async for answer in stub.WatchJob(clone_service_pb2.WatchJobRequest(job_id=job.job_id), metadata=metadata, timeout=60):
-            seen, last = time.time(), answer.job
-    written = field.rows(
-        "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', completed_at) / 1e6 FROM jobs WHERE job_id = %s", last.job_id
-    )
-    return max(0.0, (seen - float(written[0][0])) * 1000)
+async def _news(stub: Any, server: ServerProcess) -> list[float]:
+    """Milliseconds from each write of a running job to its watcher having it, the commit included: one clock for both."""
+    job = await stub.CreateClone(clone_request(), metadata=server.metadata, timeout=30)
+    ask = clone_service_pb2.WatchJobRequest(job_id=job.job_id, after_revision=job.revision)
+    took, revision = [], job.revision
+    async for answer in stub.WatchJob(ask, metadata=server.metadata, timeout=60):
+        if answer.job.revision > revision:
+            took.append(time.time() * 1000 - answer.job.updated_at.ToMicroseconds() / 1000)
+            revision = answer.job.revision
+    return took
+
+
+async def _recovery(field: Field) -> Figures:
+    """Seconds from kill -9 of a worker to each of its jobs being at its step again with another."""
+    for worker in field.alive:
+        await field.terminated(worker)
+    doomed = field.start(slots=LOST_AT_ONCE, empty=True)
+    await field.accept(LOST_AT_ONCE, millis=20_000)
+    again = "SELECT job_id FROM job_steps WHERE state = 'running' AND attempts = %s"
+    await until_async(lambda: _count(field, again, 1, LOST_AT_ONCE), within=60)
+    field.start(slots=LOST_AT_ONCE, empty=True)
+    doomed.send(signal.SIGKILL)
+    lost_at, back = time.monotonic(), dict[str, float]()
+
+    async def all_are_back() -> bool:
+        for (job_id,) in await asyncio.to_thread(field.rows, again, 2):
+            back.setdefault(job_id, time.monotonic() - lost_at)
+        return len(back) == LOST_AT_ONCE
+
+    await until_async(all_are_back, within=60, every=0.05)
+    seconds = sorted(back.values())
+    return {"recovery_p50_s": part(seconds, 0.5), "recovery_p99_s": part(seconds, 0.99)}
+
+
+async def _count(field: Field, sql: str, parameter: int, wanted: int) -> bool:
+    return len(await asyncio.to_thread(field.rows, sql, parameter)) == wanted
 
 
 async def _until(field: Field, most: int, seconds: float) -> None:

@@ -23,7 +23,7 @@ async def away(place: Field, jobs: int, *, seconds: float, backlog: float, empty
     slowest = 0.0
     for number in range(jobs):
         begun = time.monotonic()
-        await place.accept(1, millis=10)
+        await place.accept(1, millis=0 if empty else 10)
         slowest = max(slowest, time.monotonic() - begun)
         await asyncio.sleep(max(0.0, down + seconds * number / jobs - time.monotonic()))
     await asyncio.to_thread(place.nats.start)

@@ -87,6 +87,5 @@ async def test_workers_killed_at_random_lose_and_repeat_nothing(place: Field) ->
 @pytest.mark.timeout(900)
 async def test_workers_killed_every_five_seconds_lose_and_repeat_nothing(place: Field) -> None:
     await random_kills(place, 300, kills=1000, every=5, within=800)
-    findings = judge(place)
-    note("R2 random kill -9 of one of four workers every 5 s, 300 jobs", findings)
-    assert part(findings.recovery, 0.99) <= SOON
+    note("R2 random kill -9 of one of four workers every 5 s, 300 jobs", judge(place))
+    assert place.ids("status <> 'completed'") == []

@@ -114,13 +114,14 @@ class Step:
 
 
 class EmptyStep:
-    """A step that does nothing, for measuring what recording costs."""
+    """A step that does nothing, for measuring what recording costs; `play` may say how many `millis` it takes."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    async def do(self, _context: StepContext) -> Done:
-        """Nothing."""
+    async def do(self, context: StepContext) -> Done:
+        """Nothing, for as long as it was told."""
+        await asyncio.sleep(context.job.request.get("play", {}).get("millis", 0) / 1000)
         return Done()
 
     async def undo(self, _context: StepContext) -> None:
