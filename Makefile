@@ -1,7 +1,7 @@
 # wpclone: what a developer types. `make` alone shows this.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup gen fmt lint verify test demo up down bench chaos
+.PHONY: help setup gen fmt lint verify test demo up down cluster cluster-down images bench chaos
 
 BIN := .venv/bin
 SOURCES := $(wildcard wpclone server workers tests bench)
@@ -9,7 +9,7 @@ SOURCES := $(wildcard wpclone server workers tests bench)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: ## make this checkout ready: Debian packages, .venv, WordPress; silent and quick the second time
 	@deploy/local/setup
@@ -45,6 +45,18 @@ up: setup ## run the whole service on this machine; Ctrl-C stops it
 
 down: setup ## stop the service that `make up` started
 	@$(BIN)/wpclone down
+
+cluster: setup ## a real one-node Kubernetes for tests/cluster (built once, ten minutes); prints its KUBECONFIG
+	@[ "$$(id -u)" -ne 0 ] || deploy/local/install_packages tests/cluster/packages
+	@$(BIN)/python -m tests.cluster up
+
+cluster-down: ## end that cluster and leave nothing of it
+	@$(BIN)/python -m tests.cluster down
+
+images: setup ## the clone's and the service's image, below OUT (default: build/); given to the cluster when it runs
+	@deploy/local/install_packages deploy/docker/packages
+	@deploy/docker/images $${OUT:-build}
+	@$(BIN)/python -m tests.cluster load $${OUT:-build}/wpclone-clone.tar
 
 bench: setup ## measure: each number of docs/architecture.md as a ratio in one run
 	@$(BIN)/python -m bench

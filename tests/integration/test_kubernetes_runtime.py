@@ -272,7 +272,7 @@ async def test_a_send_that_broke_off_is_made_again_and_leaves_no_second_tree(ben
     await receiver._ask("POST", "/tree/" + "0" * 16, _frame("f", b"old.php", b"old", o=0, x=False, t=0, last=True))
     await bench.runtime.expose(clone_id, CONTENT)
     site = bench.receivers[clone_id].site
-    assert sorted(path.name for path in site.iterdir()) == ["content", "guard", "state"]
+    assert sorted(path.name for path in site.iterdir()) == ["adopted", "content", "guard", "state"]
     assert not (site / "content" / "docroot" / "old.php").exists()
 
 

@@ -85,7 +85,7 @@ async def test_the_site_appears_whole_and_only_once(running: RunningReceiver, re
     (tmp_path / "index.php").write_text("second")
     await receiver.send(tmp_path, "f" * 16)
     assert (running.site / "content" / "docroot" / "index.php").read_text() == "first"
-    assert sorted(path.name for path in running.site.iterdir()) == ["content", "guard", "state"]
+    assert sorted(path.name for path in running.site.iterdir()) == ["adopted", "content", "guard", "state"]
 
 
 async def test_a_tree_another_worker_replaced_is_not_adopted(receiver: Receiver) -> None:

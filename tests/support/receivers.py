@@ -45,7 +45,7 @@ def running_receiver(host: str, key: bytes) -> Iterator[RunningReceiver]:
     """One clone's receiver and volume; ended and gone afterwards."""
     with open_directory("receiver") as place:
         site = place / "site"
-        for part in ("run", "tmp", "site", "site/content", "site/state", "site/guard"):
+        for part in ("run", "tmp", "site", "site/content", "site/content/docroot", "site/state", "site/guard"):
             SERVICE.own(_made(place / part))
         for name in ("receiver.php", "receiver.conf"):
             shutil.copy(IMAGE / name, place / name)

@@ -50,6 +50,8 @@ _log = structlog.get_logger(__name__)
 
 _LOOK_AGAIN = 5.0
 """Seconds after which a waiter looks at its copy again although nothing rang: graces end by time alone."""
+_NO_LOGS = "unable to retrieve container logs"
+"""The kubelet's words when it has thrown them away."""
 _ROUTE_SECONDS = 60.0
 _GONE_SECONDS = 90.0
 
@@ -151,7 +153,7 @@ class KubernetesRuntime:
         name = str(pods[-1]["metadata"]["name"])
         for previous in (True, False):
             text = await self._api.log_tail(self._shape.namespace, name, cause.container, previous=previous)
-            if text.strip():
+            if text.strip() and not text.startswith(_NO_LOGS):
                 return " Its last lines: " + " | ".join(text.strip().splitlines()[-10:])[-800:]
         return ""
 

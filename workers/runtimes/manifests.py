@@ -176,6 +176,7 @@ def _receiver(shape: CloneShape) -> Manifest:
             {"name": "key", "mountPath": "/run/secrets/wpclone", "readOnly": True},
             {"name": "receiver-tmp", "mountPath": "/opt/wpclone/receiver/tmp"},
             {"name": "receiver-run", "mountPath": "/opt/wpclone/receiver/run"},
+            _opcache_lock("receiver-run"),
         ],
     }
 
@@ -195,8 +196,14 @@ def _wordpress(shape: CloneShape) -> Manifest:
             {"name": "site", "mountPath": "/site/guard", "subPath": "guard", "readOnly": True},
             {"name": "tmp", "mountPath": "/opt/wpclone/web/tmp"},
             {"name": "run", "mountPath": "/opt/wpclone/web/run"},
+            _opcache_lock("run"),
         ],
     }
+
+
+def _opcache_lock(volume: str) -> Manifest:
+    """PHP's opcache wants a lock file in /tmp and ends without it; sites may not look there (open_basedir)."""
+    return {"name": volume, "mountPath": "/tmp"}  # noqa: S108
 
 
 def _waiting(shape: CloneShape) -> Manifest:

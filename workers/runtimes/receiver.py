@@ -34,6 +34,10 @@ _TRIES = 6
 _FIRST_PAUSE = 0.2
 
 
+class _NotOurs(Exception):
+    """Somebody answered, and not as a receiver does: the Service does not lead to the pod yet, or Apache could not run PHP."""
+
+
 @dataclass(frozen=True)
 class Receiver:
     """One clone's receiver. `address` is `http://host:port`."""
@@ -70,7 +74,7 @@ class Receiver:
             try:
                 async with asyncio.timeout(_SECONDS):
                     return await self._say(method, path, body)
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            except (aiohttp.ClientError, TimeoutError, OSError, _NotOurs) as error:
                 broken = error
         raise RetryLater("RECEIVER_UNREACHABLE", "The clone's pod does not take files now.") from broken
 
@@ -91,10 +95,12 @@ class Receiver:
             try:
                 answer = json.loads(await response.content.read(1 << 16))
             except ValueError:
-                answer = {}
-            if response.status == 200 and isinstance(answer, dict):
-                return answer
-            raise _refused(response.status, str(answer.get("error", "")) if isinstance(answer, dict) else "")
+                answer = None
+            if not isinstance(answer, dict):
+                raise _NotOurs
+            if response.status != 200:
+                raise _refused(response.status, str(answer.get("error", "")))
+            return answer
 
 
 def _refused(status: int, error: str) -> Fatal | RetryLater:

@@ -46,7 +46,7 @@ class GuardPlace:
 
 @dataclass(frozen=True)
 class ApachePlace:
-    """One site's web server. `host` is its public `name[:port]`; `port` is where Apache listens on 127.0.0.1.
+    """One site's web server. `host` is its public `name[:port]`; `listen` and `port` are where Apache listens.
 
     `guard` is None for a site that is nobody's clone. `sendmail` replaces the program behind PHP's mail() there.
     `own_uid` says that nobody else runs under `account.uid`, so that limits per uid are this site's.
@@ -60,6 +60,7 @@ class ApachePlace:
     guard: GuardPlace | None = None
     own_uid: bool = False
     sendmail: str = "/bin/true"
+    listen: str = "127.0.0.1"
 
     @property
     def configuration(self) -> Path:
@@ -107,6 +108,7 @@ def configuration(place: ApachePlace) -> str:
         directory=_quotable(place.directory),
         run=place.run,
         log=place.log,
+        listen=place.listen,
         port=place.port,
         host=place.host.partition(":")[0],
         docroot=_quotable(place.docroot),

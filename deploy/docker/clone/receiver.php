@@ -164,13 +164,20 @@ function wpclone_take_part( $full, array $header, $bytes ) {
 	}
 }
 
+/** Whether the site has been handed over. Apache wants a docroot from the start, so that a directory is there says nothing. */
+function wpclone_is_adopted() {
+	return is_file( wpclone_site() . '/adopted' );
+}
+
 function wpclone_adopt( $session ) {
 	$docroot = wpclone_site() . '/content/docroot';
 	$tree    = wpclone_incoming( $session );
-	if ( is_dir( $docroot ) ) {
+	if ( wpclone_is_adopted() ) {
 		wpclone_remove( $tree );
 	} elseif ( is_dir( $tree ) ) {
+		wpclone_remove( $docroot );
 		wpclone_must( @rename( $tree, $docroot ) );
+		wpclone_must( touch( wpclone_site() . '/adopted' ) );
 	} else {
 		wpclone_refuse( 409, 'another worker sends this site' );
 	}
@@ -191,7 +198,7 @@ function wpclone_replace( $path, $bytes, $mode ) {
 
 function wpclone_take_content( $body ) {
 	$docroot = wpclone_site() . '/content/docroot';
-	if ( is_link( $docroot ) || ! is_dir( $docroot ) ) {
+	if ( ! wpclone_is_adopted() || is_link( $docroot ) || ! is_dir( $docroot ) ) {
 		wpclone_refuse( 409, 'there is no site yet' );
 	}
 	foreach ( wpclone_frames( $body ) as list( $header, $bytes ) ) {
@@ -232,7 +239,7 @@ function wpclone_receive() {
 	$body   = wpclone_checked_body( $method, $path );
 	set_time_limit( 0 );
 	if ( 'GET /state' === "$method $path" ) {
-		wpclone_answer( 200, array( 'adopted' => is_dir( wpclone_site() . '/content/docroot' ) ) );
+		wpclone_answer( 200, array( 'adopted' => wpclone_is_adopted() ) );
 	}
 	if ( 'POST' === $method && preg_match( '~^/(tree|adopt)/([0-9a-f]{16})$~D', $path, $found ) ) {
 		'tree' === $found[1] ? wpclone_take_tree( $found[2], $body ) : wpclone_adopt( $found[2] );
