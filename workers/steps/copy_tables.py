@@ -96,9 +96,16 @@ def _content_addresses(report: SiteReport) -> Iterator[tuple[str, str]]:
 
 
 def _relative(report: SiteReport) -> list[tuple[str, str]]:
-    """Addresses without a host, as far as they cannot be anything else: `/blog/wp-content` of a site at `/blog`."""
+    """Addresses without a host, as far as they cannot be anything else: `/blog/wp-content` of a site at `/blog`, and `/app/uploads`
+    of one whose content is shown at `/app`."""
     path = urlsplit(report.siteurl).path.rstrip("/")
-    return [(f"{path}/{name}", f"/{name}") for name in ("wp-content", "wp-includes", "wp-admin") if path]
+    pairs = [(f"{path}/{name}", f"/{name}") for name in ("wp-content", "wp-includes", "wp-admin") if path]
+    content = str(report.constants.get("WP_CONTENT_URL") or "")
+    shown = urlsplit(content).path.rstrip("/")
+    place = "/" + place_of(report.roots, "content")
+    if shown not in ("", place) and urlsplit(content).hostname == urlsplit(report.home).hostname:
+        pairs += [(f"{shown}/{name}", f"{place}/{name}") for name in ("uploads", "themes", "plugins")]
+    return pairs
 
 
 def _report(context: StepContext, counts: Counts) -> None:

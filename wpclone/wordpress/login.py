@@ -28,7 +28,7 @@ from wpclone.wordpress.walls import looks_like_wordpress, refuse_broken, refused
 
 _UPLOAD_PAGE = "wp-admin/plugin-install.php?tab=upload"
 _LOGOUT = re.compile(r"wp-login\.php\?action=logout[^\"'\s]*_wpnonce=([0-9a-f]+)")
-_PLUGINS = re.compile(r"https?:[^\"'\s<>]+?/plugins/(?=[\w.-]+/)")
+_CONTENT = re.compile(r"(https?:[^\"'\s<>]+?/)(?:plugins|themes)/(?=[\w.-]+/)")
 _SIGN_OUT_SECONDS = 20.0
 _OVERWRITE = "action=upload-plugin-cancel-overwrite"
 
@@ -63,6 +63,10 @@ async def install_agent(
         await admin.upload(folder, package)
         found = await first_open(session, direct(admin.plugin_addresses(), folder), key)
         if found is None and admin.has_kept_upload:
+            tried = admin.plugin_addresses()
+            await admin.look_at(base)
+            found = await first_open(session, direct([one for one in admin.plugin_addresses() if one not in tried], folder), key)
+        if found is None and admin.has_kept_upload:
             # The host does not run PHP files there: WordPress does, once the plugin is active.
             await admin.activate(folder)
             found = await first_open(session, through_wordpress(admin.site, base, folder), key)
@@ -84,8 +88,8 @@ async def remove_agent(session: SiteSession, address: AgentAddress) -> None:
         gone = await AgentClient(session, address).remove()
     except SiteError as error:
         # Of an action that nobody has, admin-ajax.php says 400.
-        gone = ("400", "404", "410") if "admin-ajax.php" in address.url else ("404", "410")
-        if ("agent" not in error.metadata and error.metadata.get("status") in gone) or error.reason is Reason.AGENT_EXPIRED:
+        absent = ("400", "404", "410") if "admin-ajax.php" in address.url else ("404", "410")
+        if ("agent" not in error.metadata and error.metadata.get("status") in absent) or error.reason is Reason.AGENT_EXPIRED:
             return
         raise
     if not gone:
@@ -184,7 +188,7 @@ class _Admin:
         found = _LOGOUT.search(text)
         if found:
             self._logout = self._site.join(URL(f"wp-login.php?action=logout&_wpnonce={found[1]}"))
-        self._seen += [match.group() for match in _PLUGINS.finditer(text)]
+        self._seen += [f"{match[1]}plugins/" for match in _CONTENT.finditer(text)]
 
     async def upload(self, folder: str, package: bytes) -> None:
         """Upload the plugin through the form of plugin-install.php; raises SiteError for each way WordPress can refuse."""
@@ -228,8 +232,13 @@ class _Admin:
             return SiteError(Reason.FILE_MODS_DISABLED)
         return SiteError(Reason.LOGIN_LACKS_CAPABILITY)
 
+    async def look_at(self, home: URL) -> None:
+        """See where the site's own page loads its theme from: the plugins are beside it, wherever the content is."""
+        with suppress(SiteError):
+            self._remember(await self._session.fetch("GET", home))
+
     def plugin_addresses(self) -> list[URL]:
-        """Where the plugins directory may answer: its usual place, and wherever wp-admin's pages load plugins from."""
+        """Where the plugins directory may answer: its usual place, and beside whatever pages load plugins and themes from."""
         usual = self._site.join(URL("wp-content/plugins/"))
         found = [usual]
         for address in dict.fromkeys(self._seen):

@@ -56,6 +56,8 @@ def test_content_outside_of_the_core_is_mapped_to_its_place_in_the_docroot() -> 
     ("/data/e/app/uploads", "/docroot/wp-content/uploads"),
     ('src="/wp/wp-includes/js/x.js"', 'src="/wp-includes/js/x.js"'),
     ("https://other.com/wp/wp-content/x", "https://other.com/wp/wp-content/x"),
+    ('src="/app/uploads/a.jpg"', 'src="/wp-content/uploads/a.jpg"'),
+    ("/myapp/uploads /app/other", "/myapp/uploads /app/other"),
 ])  # fmt: skip
 def test_content_shown_at_another_address_is_where_the_clone_shows_it(before: str, after: str) -> None:
     roots = (*REPORT.roots, Root("content", "/srv/e/app", "wp-content", real="/data/e/app"))
