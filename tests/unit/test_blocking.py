@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.wait import until_async
 from wpclone.wordpress.blocking import ITEMS_AT_ONCE, blocking, in_parts
 
 
@@ -55,10 +56,20 @@ async def test_a_cut_waits_for_the_thread_however_often_it_is_cut(result: object
 
 async def test_a_deadline_waits_for_the_thread_too() -> None:
     held = Held()
-    asyncio.get_running_loop().call_later(0.2, held.go.set)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
+
+    async def limited() -> None:
+        async with asyncio.timeout(0.01):
             await blocking(held.work, 1)
+
+    async def is_over() -> bool:
+        return task.cancelling() > 0
+
+    task = asyncio.create_task(limited())
+    await until_async(is_over, within=30)
+    assert not task.done()
+    held.go.set()
+    with pytest.raises(TimeoutError):
+        await task
     assert held.has_ended
 
 

@@ -68,7 +68,7 @@ class Play:
                 await asyncio.sleep(0)
             return is_true()
 
-        await until_async(check, within=10, every=0.002)
+        await until_async(check, within=90, every=0.002)
 
     def is_running(self, *numbers: int) -> Callable[[], bool]:
         return lambda: self.running == {clone_id(number) for number in numbers}
