@@ -126,7 +126,7 @@ class _Admin:
             if not self._signed_in():
                 if "reauth=1" in page.url.query_string and not document.texts.get("login_error"):
                     continue  # signed in, and asked again by a security plugin at once
-                raise refused_sign_in(page, document)
+                raise refused_sign_in(page, document, self._login.password)
             page, document = await self._open(_UPLOAD_PAGE)
             if document.form("loginform") is None:
                 self._upload_page = document
