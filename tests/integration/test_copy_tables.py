@@ -433,3 +433,33 @@ async def test_what_the_rewriter_did_is_counted_exactly_and_what_it_left_is_name
     assert proof.left["BASE64"] == 1
     told = copied.to_json()
     assert sum(table["rewritten"] for table in told["tables"]) == copied.rewritten
+
+
+async def _packet(size: int) -> int:
+    return size
+
+
+async def test_a_row_larger_than_a_packet_is_put_together_at_the_target(
+    source_site: SourceSite, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source_site.sql("CREATE TABLE wp_x (id int PRIMARY KEY, a longtext, b longblob, j json, v varchar(9))")
+    source_site.sql(
+        "INSERT INTO wp_x VALUES (1, REPEAT('it\\'s \\\\ \n', 200000), REPEAT(x'005c27ff', 300000),"
+        " CONCAT('[', REPEAT('1,', 300000), '1]'), 'x'),"
+        " (2, 'small', NULL, NULL, '')"
+    )
+    monkeypatch.setattr("wpclone.wordpress.tables.known_packet", lambda connection: _packet(4 << 20))
+    try:
+        async with agent_of(source_site) as agent:
+            report = await inspect(agent)
+            only = replace(report, tables=tuple(table for table in report.tables if table.name in ("wp_x", "wp_options")))
+            await _copy(agent, target, report=only)
+            _assert_equal(source_site, target, ["wp_x"])
+            target.sql("DROP TABLE wp_x, wp_options, wpclone_control")
+            monkeypatch.setattr("wpclone.wordpress.tables.known_packet", lambda connection: _packet(1 << 20))
+            with pytest.raises(SiteError) as refused:
+                await _copy(agent, target, report=only)
+    finally:
+        source_site.sql("DROP TABLE wp_x")
+    assert (refused.value.reason, refused.value.metadata["table"]) == (Reason.TARGET_DATABASE_REFUSED, "wp_x")
+    assert "max_allowed_packet" in refused.value.message

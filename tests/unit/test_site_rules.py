@@ -16,7 +16,7 @@ from wpclone.wordpress.agent.package import agent_source, agent_zip
 from wpclone.wordpress.errors import SiteError
 from wpclone.wordpress.file_rules import DROP_INS, file_left_out
 from wpclone.wordpress.file_writer import checked_path
-from wpclone.wordpress.ownership import CORE, installations, own_tables
+from wpclone.wordpress.ownership import CORE, as_configured, installations, own_tables
 from wpclone.wordpress.roots import roots_to_copy
 
 
@@ -138,6 +138,12 @@ def test_a_value_that_came_in_parts_is_put_in_its_place_and_counted_as_if_it_had
     assert (parts.values, parts.sums, parts.size) == (plain.values, plain.sums, plain.size)
     with pytest.raises(wire.Damaged):
         wire.rows_frame(payload(struct.pack(">3I", 1, 0xFFFFFFFE, 2), b"aez"), {2: b"larg"})
+
+
+def test_tables_of_a_server_without_capitals_get_those_of_the_configuration() -> None:
+    stored = [b"wp_posts", b"wp_options", b"forum"]
+    assert as_configured(stored, b"WP_") == {b"WP_posts": b"wp_posts", b"WP_options": b"wp_options", b"forum": b"forum"}
+    assert as_configured(stored, b"wp_") == {name: name for name in stored}
 
 
 def test_a_code_depends_on_key_nonce_place_kind_and_content() -> None:

@@ -96,7 +96,7 @@ def _content_addresses(report: SiteReport) -> Iterator[tuple[str, str]]:
 
 
 def _relative(report: SiteReport) -> list[tuple[str, str]]:
-    """Addresses without a host, as far as they cannot be anything else: `/blog/wp-content` of a site at `/blog`, and `/app/uploads`
+    """Addresses without a host, as far as they cannot be anything else: `/blog/wp-content` of a site at `/blog`, `/app/uploads`
     of one whose content is shown at `/app`."""
     path = urlsplit(report.siteurl).path.rstrip("/")
     pairs = [(f"{path}/{name}", f"/{name}") for name in ("wp-content", "wp-includes", "wp-admin") if path]

@@ -16,7 +16,7 @@ from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.excludes import Excluded, Excludes, Tally, path_glob, table_glob
 from wpclone.wordpress.file_choice import why_not
 from wpclone.wordpress.file_rules import DROP_INS, LeftOut, shown
-from wpclone.wordpress.ownership import CORE, USERS, own_tables
+from wpclone.wordpress.ownership import CORE, USERS, as_configured, own_tables
 from wpclone.wordpress.roots import Root, roots_to_copy
 
 NOTHING_EXCLUDED = Excludes()
@@ -139,7 +139,11 @@ async def _report(agent: AgentClient, said: Mapping[str, Any], keep: Collection[
         raise SiteError(Reason.NOT_WORDPRESS, "The site's options have no siteurl; repair the site's database first.")
     roots = roots_to_copy(_paths(said["roots"]), _paths(said["real"]))
     tally = Tally(exclude)
-    own, left_out, views = _tables(said["tables"], str(said["prefix"]), constants, exclude, tally)
+    names = {decoded(table["name"]): table for table in said["tables"]}
+    if said["database"]["lower_case"]:
+        used = as_configured(names, str(said["prefix"]).encode())
+        names = {name: names[stored] for name, stored in used.items()}
+    own, left_out, views = _tables(names, str(said["prefix"]), constants, exclude, tally)
     files = await _count_files(agent, roots, exclude, tally)
     content = decoded(said["roots"]["content"]) if "content" in said["roots"] else decoded(said["abspath"]) + b"wp-content"
     return SiteReport(
@@ -211,10 +215,9 @@ def _without_secrets(constants: Mapping[str, Any], keep: Collection[str]) -> tup
 
 
 def _tables(
-    said: Sequence[Mapping[str, Any]], prefix: str, constants: Mapping[str, Any], exclude: Excludes, tally: Tally
+    named: Mapping[bytes, Mapping[str, Any]], prefix: str, constants: Mapping[str, Any], exclude: Excludes, tally: Tally
 ) -> tuple[tuple[TableReport, ...], tuple[LeftOut, ...], tuple[str, ...]]:
     """The site's own tables, what else is in the database and why it stays there, and the site's own views."""
-    named = {decoded(table["name"]): table for table in said}
     shared = [str(constants[name]).encode() for name in ("CUSTOM_USER_TABLE", "CUSTOM_USER_META_TABLE") if name in constants]
     mine = own_tables(named, prefix.encode(), shared=shared)
     needed = {prefix.encode() + table for table in CORE + USERS} | set(shared)

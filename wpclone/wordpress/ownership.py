@@ -34,6 +34,18 @@ def installations(tables: Iterable[bytes]) -> set[bytes]:
     return {prefix for prefix in prefixes if all(prefix + table in names for table in _SURE)}
 
 
+def as_configured(names: Iterable[bytes], prefix: bytes) -> dict[bytes, bytes]:
+    """The tables of a server that ignores the case of names (lower_case_table_names), by the names its WordPress uses for them.
+
+    A copy's server minds the case, and a prefix is more than a part of tables' names: rights are stored under it too.
+    """
+    found = {}
+    for name in names:
+        has_prefix = name.lower().startswith(prefix.lower())
+        found[prefix + name[len(prefix) :] if has_prefix else name] = name
+    return found
+
+
 def own_tables(tables: Iterable[bytes], prefix: bytes, *, shared: Iterable[bytes] = ()) -> set[bytes]:
     """The tables of the installation `prefix`; `shared` are further ones its configuration names (CUSTOM_USER_TABLE)."""
     names = {name for name in tables if not _OURS.fullmatch(name)}

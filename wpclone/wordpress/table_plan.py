@@ -87,6 +87,7 @@ def plan_table(
     sense."""
     name, source = decoded(said["name"]), decoded(said["create"])
     table = parse_table(source, server=server, exact=exact)
+    table.name = name  # as it is called there; its server may have another idea of capitals
     columns = [column for column in said["columns"] if not _generated(column)]
     names = tuple(decoded(column["name"]) for column in columns)
     key = _key(said["keys"], {decoded(column["name"]): column for column in columns})
