@@ -158,7 +158,6 @@ _REFUSED = {
     "ttl too short": ((*_CLONE, "http://source.localhost", "--ttl", "4"), Exit.USAGE, ("ttl", "must be from 5 to 1440")),
     "no url": ((*_CLONE, "source"), Exit.USAGE, ("source", "must start with http:// or https://")),
     "malformed url": ((*_CLONE, "http://[::1"), Exit.USAGE, ("source", "must be a well-formed http or https URL")),
-    "url with a password": ((*_CLONE, "http://u:hunter2@x/"), Exit.USAGE, ("source", "must not contain a user or a password")),
     "unknown job": (("job", "get", _OTHERS), Exit.NOT_FOUND, ("JOB_NOT_FOUND",)),
     "unknown job awaited": (("job", "watch", _OTHERS), Exit.NOT_FOUND, ("JOB_NOT_FOUND",)),
     "unknown job cancelled": (("job", "cancel", _OTHERS), Exit.NOT_FOUND, ("JOB_NOT_FOUND",)),
