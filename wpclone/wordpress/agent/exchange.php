@@ -46,26 +46,24 @@ final class Maintenance
     }
 }
 
-/** One rename of all tables, and the way back. */
+/** The exchange of all tables, and the way back. */
 final class Renaming
 {
     const SECONDS = 10;
-    /** @var Site */
-    private $site;
+    const LOCKED = 1192;
     /** @var Tables */
     private $tables;
     /** @var array<string, int> the tables to exchange and their numbers */
     private $numbers;
 
     /** @param array<string, int> $numbers */
-    public function __construct(Site $site, Tables $tables, array $numbers)
+    public function __construct(Tables $tables, array $numbers)
     {
-        $this->site = $site;
         $this->tables = $tables;
         $this->numbers = $numbers;
     }
 
-    /** @return string[] what is still to be renamed towards the new tables; a server that died may have done a part */
+    /** @return array<int, array{0: string, 1: string}> what is still to be renamed towards the new tables; a request may have died in there */
     public function forward(): array
     {
         $there = $this->there();
@@ -74,15 +72,15 @@ final class Renaming
             [$new, $old] = [$this->tables->staged($number), $this->tables->kept($number)];
             if (isset($there[$new])) {
                 if (isset($there[$name])) {
-                    $found[] = self::pair($name, $old);
+                    $found[] = [(string) $name, $old];
                 }
-                $found[] = self::pair($new, $name);
+                $found[] = [$new, (string) $name];
             }
         }
         return $found;
     }
 
-    /** @return string[] what is still to be renamed towards the old tables */
+    /** @return array<int, array{0: string, 1: string}> what is still to be renamed towards the old tables */
     public function back(): array
     {
         $there = $this->there();
@@ -90,11 +88,11 @@ final class Renaming
         foreach ($this->numbers as $name => $number) {
             [$new, $old] = [$this->tables->staged($number), $this->tables->kept($number)];
             if (isset($there[$name]) && !isset($there[$new])) {
-                $found[] = self::pair($name, $new);
+                $found[] = [(string) $name, $new];
                 unset($there[$name]);
             }
             if (isset($there[$old]) && !isset($there[$name])) {
-                $found[] = self::pair($old, $name);
+                $found[] = [$old, (string) $name];
             }
         }
         return $found;
@@ -106,46 +104,50 @@ final class Renaming
         return array_flip(array_column($this->tables->db->rows('SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()'), 0));
     }
 
-    private static function pair(string $from, string $to): string
-    {
-        return Database::name($from) . ' TO ' . Database::name($to);
-    }
-
-    /** @param string[] $pairs */
+    /** @param array<int, array{0: string, 1: string}> $pairs */
     public function rename(array $pairs): void
     {
         if ($pairs) {
-            $this->tables->run('RENAME TABLE ' . implode(', ', $pairs));
+            $this->tables->run(self::all($pairs));
         }
     }
 
+    /** @param array<int, array{0: string, 1: string}> $pairs */
+    private static function all(array $pairs): string
+    {
+        return 'RENAME TABLE ' . implode(', ', array_map(function (array $pair): string {
+            return Database::name($pair[0]) . ' TO ' . Database::name($pair[1]);
+        }, $pairs));
+    }
+
     /**
-     * Rename if every live table still is what was expected, with nobody able to write in between: the tables are locked and compared,
-     * the rename queues behind the lock and before all other writers, then the lock is lifted.
+     * Rename if every live table still is what was expected, with nobody able to write from the comparison to the last rename.
      *
+     * A rename that waits for the lock of another connection would not do: it asks for one table after the other, and a writer that
+     * waits for a later one comes before it. MySQL renames locked tables at once; MariaDB only one by one, so that a request that
+     * was let in before the maintenance may find a table missing, and fails.
+     *
+     * @param array<int, array{0: string, 1: string}> $pairs
      * @param array<string, string> $expected
      * @return string[] tables that changed; then nothing was renamed
      */
     public function renameUnchanged(array $pairs, array $expected): array
     {
-        $locked = array_intersect(array_map('strval', array_keys($this->numbers)), array_keys($this->there()));
         $db = $this->tables->db;
-        $renamer = new Database($this->site);
-        $renamer->query('SET SESSION foreign_key_checks=0, lock_wait_timeout=' . self::SECONDS);
         $db->query('SET SESSION lock_wait_timeout=' . self::SECONDS);
-        if ($locked) {
-            $this->tables->run('LOCK TABLES ' . implode(' WRITE, ', array_map([Database::class, 'name'], $locked)) . ' WRITE');
-        }
+        $there = $this->there();
+        $locked = array_intersect(array_merge(array_column($pairs, 0), array_map('strval', array_keys($this->numbers))), array_keys($there));
+        $this->tables->run('LOCK TABLES ' . implode(' WRITE, ', array_map([Database::class, 'name'], array_unique($locked))) . ' WRITE');
         try {
             $changed = [];
             foreach ($expected as $name => $mark) {
                 $name = (string) $name;
-                if (isset($this->numbers[$name]) && (in_array($name, $locked, true) ? Tables::mark($db, $name) : '') !== $mark) {
+                if (isset($this->numbers[$name]) && (isset($there[$name]) ? Tables::mark($db, $name) : '') !== $mark) {
                     $changed[] = $name;
                 }
             }
             if ($changed === []) {
-                $this->behind($renamer->link, 'RENAME TABLE ' . implode(', ', $pairs));
+                $this->renameLocked($pairs);
             }
             return $changed;
         } finally {
@@ -153,47 +155,28 @@ final class Renaming
         }
     }
 
-    private function behind(\mysqli $link, string $sql): void
+    /** @param array<int, array{0: string, 1: string}> $pairs */
+    private function renameLocked(array $pairs): void
     {
-        $db = $this->tables->db;
-        $end = microtime(true) + self::SECONDS;
-        $link->query($sql, MYSQLI_ASYNC);
-        do {
-            $read = $error = $reject = [$link];
-            $ready = mysqli_poll($read, $error, $reject, 0, 2000) > 0; // nothing was locked, or the server refused
-            if (!$ready && microtime(true) > $end) {
-                @$db->link->query('KILL QUERY ' . $link->thread_id);
-                break;
-            }
-        } while (!$ready && !$this->waits($link->thread_id));
-        $db->query('UNLOCK TABLES');
-        if ($link->reap_async_query() === false) {
+        $link = $this->tables->db->link;
+        if (@$link->query(self::all($pairs)) !== false) {
+            return;
+        }
+        if ($link->errno !== self::LOCKED) {
             throw Tables::failure($link->errno, $link->error);
         }
-    }
-
-    private function waits(int $thread): bool
-    {
-        foreach ($this->tables->db->rows('SHOW PROCESSLIST') as $row) {
-            if ((int) $row[0] === $thread) {
-                return stripos((string) $row[6], 'metadata lock') !== false;
-            }
+        foreach ($pairs as $pair) {
+            $this->tables->run('ALTER TABLE ' . Database::name($pair[0]) . ' RENAME TO ' . Database::name($pair[1]));
         }
-        return false;
     }
 
-    /** End renames of requests that died: one could still come true after its result was looked for. */
+    /** End the renames of requests that died: one could still come true after its result was looked for. */
     public function endStrays(): void
     {
         $mine = $this->tables->db->link->thread_id;
-        $names = [];
-        foreach ($this->numbers as $number) {
-            $names[] = $this->tables->staged($number) . '`';
-        }
         do {
-            $strays = array_filter($this->tables->db->rows('SHOW FULL PROCESSLIST'), function (array $row) use ($mine, $names): bool {
-                $info = (string) $row[7];
-                return (int) $row[0] !== $mine && strpos($info, 'RENAME TABLE') === 0 && $names && strpos($info, $names[0]) !== false;
+            $strays = array_filter($this->tables->db->rows('SHOW FULL PROCESSLIST'), function (array $row) use ($mine): bool {
+                return (int) $row[0] !== $mine && preg_match('/^(?:RENAME|ALTER) TABLE /', (string) $row[7]) && $this->tables->own((string) $row[7]);
             });
             foreach ($strays as $row) {
                 @$this->tables->db->link->query('KILL ' . (int) $row[0]);
@@ -418,7 +401,7 @@ final class Exchange
     /** @param array<string, string>|null $expected @return string[] */
     private function exchangeTables(?array $expected): array
     {
-        $renaming = new Renaming($this->site, $this->tables, $this->journal->said['tables']);
+        $renaming = new Renaming($this->tables, $this->journal->said['tables']);
         try {
             $pairs = $renaming->forward();
             if ($pairs && $expected !== null) {
@@ -437,7 +420,7 @@ final class Exchange
     {
         $state = $this->journal->state();
         if ($state === 'switching' && $this->journal->said['phase'] === 'tables') {
-            $renaming = new Renaming($this->site, $this->tables, $this->journal->said['tables']);
+            $renaming = new Renaming($this->tables, $this->journal->said['tables']);
             $renaming->endStrays();
             if ($renaming->forward() !== []) {
                 $renaming->rename($renaming->back());
@@ -466,7 +449,7 @@ final class Exchange
             return;
         }
         if ($state !== 'undoing') {
-            (new Renaming($this->site, $this->tables, $this->journal->said['tables']))->endStrays();
+            (new Renaming($this->tables, $this->journal->said['tables']))->endStrays();
             $this->journal->put(['state' => 'undoing', 'phase' => 'files', 'moved' => 0]);
         }
         Maintenance::on($this->site, $this->journal->said['key'], true);
@@ -476,7 +459,7 @@ final class Exchange
             }
             $this->journal->put(['phase' => 'tables']);
         }
-        $renaming = new Renaming($this->site, $this->tables, $this->journal->said['tables']);
+        $renaming = new Renaming($this->tables, $this->journal->said['tables']);
         $renaming->rename($renaming->back());
         $this->forgetCode();
         $this->journal->put(['state' => 'rolled_back', 'phase' => '']);

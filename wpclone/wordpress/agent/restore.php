@@ -237,6 +237,12 @@ final class Tables
         return 'wpcr' . $this->hex . '_control';
     }
 
+    /** Whether a statement is about private tables of this restore. */
+    public function own(string $sql): bool
+    {
+        return preg_match('/`wpc[ro]' . $this->hex . '_\d+`/', $sql) === 1;
+    }
+
     /** @return array<string, int> every private table, the control table last */
     public function all(): array
     {
