@@ -45,8 +45,8 @@ async def cancelled_anywhere(place: Field, jobs: int) -> float:
 
 
 async def test_a_cancel_at_any_moment_leaves_nothing(place: Field) -> None:
-    slowest = await cancelled_anywhere(place, 64)
-    note("R19 cancels at every moment, 64", judge(place))
+    slowest = await cancelled_anywhere(place, 48)
+    note("R19 cancels at every moment, 48", judge(place))
     print(f"slowest verdict {slowest:.2f} s after its cancel")
 
 

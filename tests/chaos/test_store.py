@@ -59,7 +59,7 @@ async def restarts(place: Field, jobs: int, pauses: list[float], *, every: float
 
 @pytest.mark.timeout(300)
 async def test_jobs_survive_restarts_of_the_database(place: Field) -> None:
-    await restarts(place, 60, [4, 6], every=0.15)
+    await restarts(place, 40, [3, 4], every=0.15)
     note("R9 MariaDB restarted twice under load", judge(place))
 
 
@@ -101,10 +101,10 @@ async def cut_replies(place: Field, creates: int) -> None:
 
 
 async def test_a_create_whose_reply_is_cut_is_one_job(place: Field) -> None:
-    await cut_replies(place, 60)
+    await cut_replies(place, 40)
     place.start(slots=8)
     await place.ended(place.accepted, within=60)
-    note("R10 reply to a create cut, then asked again, 60", judge(place))
+    note("R10 reply to a create cut, then asked again, 40", judge(place))
 
 
 @pytest.mark.full

@@ -10,8 +10,6 @@ import asyncio
 import os
 import secrets
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.chaos_schema import chaos_database
+from tests.support.nursery import Nursery, Nursling
 from tests.support.places import open_directory
 from tests.support.servers import SERVICE, Mariadb, Nats
 from tests.support.wait import until_async
@@ -42,7 +41,7 @@ class Member:
     """One worker process. `ended_at` is seconds since 1970, like the database's clock of the same machine."""
 
     name: str
-    process: "subprocess.Popen[bytes]"
+    process: Nursling
     ended_at: float | None = None
 
     @property
@@ -69,7 +68,7 @@ class Field:
     store: MysqlStore
     bus: JetStreamBus
     directory: Path
-    source: Path = ROOT
+    nursery: Nursery
     members: list[Member] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
     threads: list[threading.Thread] = field(default_factory=list)
@@ -87,21 +86,13 @@ class Field:
         name = f"w{len(self.members) + 1}"
         direct = self.mariadb.url(self.database)
         environ = {
-            "PATH": os.environ["PATH"], "PYTHONPATH": f"{self.source}:{self.source / 'gen'}", "CHAOS_NAME": name,
+            "PATH": os.environ["PATH"], "CHAOS_NAME": name,
             "CHAOS_DATABASE_URL": direct.replace(f":{self.mariadb.place.port}/", f":{database_port or self.mariadb.place.port}/"),
             "CHAOS_TARGET_URL": direct, "CHAOS_SLOTS": str(slots), "CHAOS_FAILPOINT": failpoint,
             "CHAOS_NATS_URL": self.nats.url.replace(f":{self.nats.place.port}", f":{nats_port or self.nats.place.port}"),
             "CHAOS_EMPTY": str(int(empty)), "CHAOS_UNGUARDED": str(int(unguarded)), "CHAOS_VERSIONS": versions,
-            "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
-        drop: dict[str, Any] = {}
-        if os.getuid() == 0:
-            drop = {"user": SERVICE.uid, "group": SERVICE.gid, "extra_groups": []}
-        with (self.directory / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.chaos_worker"], env=environ, cwd=self.source, stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL, process_group=0, **drop,
-            )  # fmt: skip
+        process = self.nursery.start(environ, self.directory / f"{name}.log", uid=SERVICE.uid, gid=SERVICE.gid)
         member = Member(name, process)
         self.members.append(member)
         watch = threading.Thread(target=member.watch, daemon=True)
@@ -121,7 +112,8 @@ class Field:
             return not member.is_alive
 
         await until_async(has_ended, within=within)
-        return int(member.process.returncode)
+        assert member.process.returncode is not None
+        return member.process.returncode
 
     def said(self) -> str:
         """The last lines of every worker's log."""
@@ -189,16 +181,17 @@ class Field:
 
 @asynccontextmanager
 async def chaos_field(
-    mariadb: Mariadb, nats: Nats, *, source: Path = ROOT, limits: Limits | None = None, history: bool = True
+    mariadb: Mariadb, nats: Nats, *, limits: Limits | None = None, history: bool = True
 ) -> AsyncIterator[Field]:
-    """A field with the customer `acme`, no job and no worker; `source` is the checkout the workers run from.
+    """A field with the customer `acme`, no job and no worker.
 
     Without `history` its tables are as in production, for measuring, and cannot be judged.
     """
     with open_directory("chaos") as directory, chaos_database(mariadb, history=history) as database:
         store = await MysqlStore.open(mariadb.url(database), pool_size=20)
         bus = await JetStreamBus.open(nats.url, name="chaos", anew=store.ring_all_again)
-        place = Field(mariadb, nats, database, store, bus, directory, source)
+        nursery = Nursery()
+        place = Field(mariadb, nats, database, store, bus, directory, nursery)
         try:
             await until_async(lambda: _connected(bus), within=20)
             await bus.ensure()
@@ -206,6 +199,7 @@ async def chaos_field(
             yield place
         finally:
             place.end()
+            nursery.close()
             await bus.close()
             await store.close()
 

@@ -19,7 +19,7 @@ from typing import Any
 import grpc
 
 from server.admin import create_token
-from tests.support.chaos import CUSTOMER, Field
+from tests.support.chaos import CUSTOMER, ROOT, Field
 from tests.support.places import free_port
 from wpclone.client import CloneClient, Patience, connect
 from wpclone.core.jobs.job import Principal
@@ -74,15 +74,13 @@ async def server_process(field: Field, *, module: str = "server") -> AsyncIterat
     token = await create_token(field.store, keys, Principal(CUSTOMER, is_admin=False), os.urandom)
     port, metrics_port = free_port(), free_port()
     environ = {
-        "PATH": os.environ["PATH"], "PYTHONPATH": f"{field.source}:{field.source / 'gen'}", "PYTHONDONTWRITEBYTECODE": "1",
+        "PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}", "PYTHONDONTWRITEBYTECODE": "1",
         "WPCLONE_DATABASE_URL": field.mariadb.url(field.database), "WPCLONE_NATS_URL": field.nats.url,
         "WPCLONE_KEY_RING_FILE": str(key_ring), "WPCLONE_GRPC_ADDRESS": f"127.0.0.1:{port}",
         "WPCLONE_METRICS_ADDRESS": f"127.0.0.1:{metrics_port}", "WPCLONE_DATABASE_POOL": "20",
     }  # fmt: skip
     with (field.directory / "server.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module], env=environ, cwd=field.source, stdout=log, stderr=log, process_group=0
-        )
+        process = subprocess.Popen([sys.executable, "-m", module], env=environ, cwd=ROOT, stdout=log, stderr=log, process_group=0)
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             await asyncio.wait_for(channel.channel_ready(), 60)

@@ -1,7 +1,7 @@
 """A worker process of the chaos tests: the product's own worker, store and bus, with steps whose effects are counted.
 
-`python -m tests.support.chaos_worker`, told by the environment what `chaos.Crew` wants of it. What a job's steps do beyond
-their effect is in its request, under `play`: see `Step`.
+Started by `nursery`, told by the environment what `chaos.Field` wants of it. What a job's steps do beyond their effect is in its
+request, under `play`: see `Step`.
 """
 
 import asyncio
@@ -168,6 +168,7 @@ async def main() -> None:
         await store.close()
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Work until SIGTERM."""
     configure("worker", level="warning")
     uvloop.run(main())
