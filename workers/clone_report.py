@@ -41,16 +41,16 @@ def clone_report(facts: Mapping[str, Facts]) -> dict[str, Any]:
         "source": {name: site[name] for name in ("wp_version", "php_version", "db_version")},
         "agent": facts[ReleaseSource.name]["agent"],
         "title": facts[Verify.name]["title"],
-        "rewrite": _cut(_rewrite(tables["tables"])),
-        "integrity": _cut(_integrity(tables["tables"], files)),
+        "rewrite": rewrite_report(tables["tables"]),
+        "integrity": integrity_report(tables["tables"], files.get("directories")),
     }
     return _cut(report)
 
 
-def _rewrite(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def rewrite_report(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The proof: of all values that may hold addresses how many were seen and changed, and what was left, with places."""
     left = _sums(table.get("left", {}) for table in tables)
-    return {
+    report = {
         "seen": sum(table.get("seen", 0) for table in tables),
         "changed": _sums(table.get("changed", {}) for table in tables),
         "rewritten": sum(table["rewritten"] for table in tables),
@@ -58,14 +58,18 @@ def _rewrite(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "places": [{"table": table["name"], **place} for table in tables for place in table.get("places", ())],
         "places_count": sum(left.values()),
     }
+    return _cut(report)
 
 
-def _integrity(tables: Sequence[Mapping[str, Any]], files: Facts) -> dict[str, Any]:
+def integrity_report(
+    tables: Sequence[Mapping[str, Any]], directories: Sequence[Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Counts and sums to compare by; of directories where they are known."""
     names = ("name", "rows", "bytes", "read_checksum", "checksum")
-    return {
-        "tables": [{name: table[name] for name in names if name in table} for table in tables],
-        "directories": files.get("directories", []),
-    }
+    report: dict[str, Any] = {"tables": [{name: table[name] for name in names if name in table} for table in tables]}
+    if directories is not None:
+        report["directories"] = list(directories)
+    return _cut(report)
 
 
 def _sums(counts: Any) -> dict[str, int]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from workers.clone_databases import CloneDatabases
+from workers.clone_report import integrity_report, rewrite_report
 from workers.plans import Plan, PlannedStep
 from workers.restore_sites import RestoreSites
 from workers.steps.examine_target import ExamineTarget
@@ -125,7 +126,7 @@ class RestoreEnding:
             "options": facts[CarryRows.name]["options"], "pages": facts[Exchange.name]["pages"],
             "read_again": facts[Exchange.name]["read_again"], "kept_bytes": facts[Exchange.name]["old_bytes"],
             "reported_tables": facts[StageTables.name]["reported"],
-            "rewrite": {"rewritten": sum(table["rewritten"] for table in tables), "left": facts[StageTables.name]["left"]},
+            "rewrite": rewrite_report(tables), "integrity": integrity_report(tables),
         }  # fmt: skip
         result = _result(job, facts, report) | {
             "rows": sum(table["rows"] for table in tables),

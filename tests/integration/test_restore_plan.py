@@ -97,6 +97,9 @@ async def test_both_sides_changes_are_there_after_a_restore_and_a_rollback_bring
     job = await shop.restore()
     report = done(job)
     assert (report["merged_by"], report["conflict_count"]) == ("base", 0)
+    staged = {table["name"]: table for table in report["integrity"]["tables"]}
+    assert sum(table["rows"] for table in staged.values()) == (job.result or {})["rows"]
+    assert report["rewrite"]["seen"] > report["rewrite"]["rewritten"] > 0
     assert title(shop, 1) == "Redesigned"
     assert shop.at_target("SELECT post_content FROM wp_posts WHERE ID = 5001") == [
         (f"See {shop.yard.source.url}/wp-content/uploads/a.png",)

@@ -27,12 +27,13 @@ from wpclone.wordpress.inspect import SiteReport
 from wpclone.wordpress.ownership import CORE, USERS
 from wpclone.wordpress.programs import ProgramMaker, names
 from wpclone.wordpress.progress import Counts, Progress
-from wpclone.wordpress.proof import Place, Proof, shares, sums
+from wpclone.wordpress.proof import sums
 from wpclone.wordpress.row_sql import Chunk, Rewriter, chunk
 from wpclone.wordpress.table_build import TableBuilder, known_packet, known_server
 from wpclone.wordpress.table_plan import TablePlan, plan_table
 from wpclone.wordpress.table_ranges import extended
 from wpclone.wordpress.table_refresh import Refresher
+from wpclone.wordpress.table_result import TableCopied, tables_json
 from wpclone.wordpress.target import Connection, TargetDatabase, connected, refusals
 
 __all__ = ["Rewriter", "TableCopied", "TablesCopied", "TargetDatabase", "copy_tables", "finish_tables"]
@@ -42,42 +43,7 @@ _COMMIT_BYTES = 8 << 20
 _COMMIT_SECONDS = 2.0
 _AHEAD = 2
 _DUPLICATE = 1062
-MOST_LISTED = 200
-"""Places left that are listed in the facts of a copy."""
 _Item = tuple[TablePlan, RowsFrame, Chunk]
-
-
-@dataclass(frozen=True)
-class TableCopied:
-    """A copied table: rows written, bytes read, the CRC-32s of its values as they were read and of its SQL as it was written, in
-    key order; and what the rewriter did."""
-
-    name: str
-    rows: int
-    bytes: int
-    read_checksum: int
-    checksum: int
-    proof: Proof
-
-    @property
-    def rewritten(self) -> int:
-        """Addresses rewritten."""
-        return self.proof.rewritten
-
-    def to_json(self, places: Sequence[Place]) -> dict[str, Any]:
-        """As plain objects; of the places left with only these."""
-        return {
-            "name": self.name,
-            "rows": self.rows,
-            "bytes": self.bytes,
-            "read_checksum": f"{self.read_checksum:08x}",
-            "checksum": f"{self.checksum:08x}",
-            "rewritten": self.rewritten,
-            "seen": self.proof.seen,
-            "changed": dict(self.proof.changed),
-            "left": dict(self.proof.left),
-            "places": [place._asdict() for place in places],
-        }
 
 
 @dataclass(frozen=True)
@@ -111,10 +77,9 @@ class TablesCopied:
         return sum(table.rewritten for table in self.tables)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain objects, with the sums; places left are cut to `MOST_LISTED`, of which each table and reason has its share."""
-        listed = shares({table.name: table.proof.places for table in self.tables}, MOST_LISTED)
+        """As plain objects, with the sums."""
         return {
-            "tables": [table.to_json(listed[table.name]) for table in self.tables],
+            "tables": tables_json(self.tables),
             "consistency": self.consistency,
             "reported": [asdict(item) for item in self.reported],
             "left": dict(self.left),
@@ -230,6 +195,9 @@ class _Copy:
         said = await self._agent.schema([table.name.encode() for table in self._report.tables])
         for known, description in zip(self._report.tables, said, strict=True):
             self._said[known.name.encode()] = description
+            if "error" in description:
+                self._unsupported(known.name, f"a definition that its database cannot show ({str(description['error'])[:100]})")
+                continue
             cursor = self._cursors.get(known.name.encode(), Cursor())
             try:
                 plan = plan_table(description, known, report=self._report, server=self._server, exact=cursor.exact)

@@ -22,12 +22,14 @@ from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.file_rules import LeftOut
 from wpclone.wordpress.inspect import SiteReport
 from wpclone.wordpress.progress import Counts, Progress
+from wpclone.wordpress.proof import sums
 from wpclone.wordpress.restore.report import TargetReport
 from wpclone.wordpress.restore.target import RestoreTarget
 from wpclone.wordpress.row_sql import Chunk, Rewriter, chunk
 from wpclone.wordpress.table_definition import ForeignKey, Key, Table, quoted
 from wpclone.wordpress.table_plan import TablePlan, plan_table
 from wpclone.wordpress.table_ranges import NOTHING, joined
+from wpclone.wordpress.table_result import TableCopied, tables_json
 
 _DEFER_FROM_ROWS = 20_000
 _CHECK_NAME = re.compile(rb"^CONSTRAINT `(?:[^`]|``)*` (?=CHECK )")
@@ -36,30 +38,21 @@ _ENGINE_ERRORS = ("error 1005", "error 1031", "error 1071", "error 1075", "error
 
 
 @dataclass(frozen=True)
-class TableStaged:
-    """A staged table, by its name at the target: rows, bytes read, the CRC-32 of the rows' SQL in key order,
-    addresses rewritten."""
-
-    name: str
-    rows: int
-    bytes: int
-    checksum: int
-    rewritten: int
-
-
-@dataclass(frozen=True)
 class TablesStaged:
-    """What was staged. `consistency`: SNAPSHOT if all rows are of one moment, else FUZZY. `left`: what the rewriter left, by
-    reason; `reported`: what of the tables' definitions was changed or left out."""
+    """What was staged, tables by their names at the target. `consistency`: SNAPSHOT if all rows are of one moment, else FUZZY.
+    `left`: what the rewriter left, by reason; `reported`: what of the tables' definitions was changed or left out."""
 
-    tables: tuple[TableStaged, ...]
+    tables: tuple[TableCopied, ...]
     consistency: str
     reported: tuple[LeftOut, ...]
     left: Mapping[str, int]
 
     def to_json(self) -> dict[str, Any]:
         """As plain objects."""
-        return asdict(self)
+        reported = [asdict(item) for item in self.reported]
+        return {
+            "tables": tables_json(self.tables), "consistency": self.consistency, "reported": reported, "left": dict(self.left),
+        }  # fmt: skip
 
 
 @dataclass
@@ -330,9 +323,8 @@ class _Staging:
         tables, left, reported = [], dict[str, int](), []
         for staged in self._tables:
             whole = staged.cursor.whole
-            tables.append(TableStaged(staged.name, whole.rows, whole.size, whole.sql, whole.rewritten))
-            for reason, count in whole.left.items():
-                left[reason] = left.get(reason, 0) + count
+            tables.append(TableCopied(staged.name, whole.rows, whole.size, whole.values, whole.sql, whole.proof))
+            left = sums(left, whole.left)
             notes = dict.fromkeys([*staged.original.notes, *staged.cursor.notes])
             reported += [LeftOut(staged.name, note) for note in notes]
         fuzzy = self._fuzzy or any(one.plan.engine.upper() != "INNODB" for one in self._tables)
