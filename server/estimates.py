@@ -27,13 +27,14 @@ class Estimates:
             self._seconds[kind] = await self._store.step_seconds(kind)
 
     def completion(self, job: Job) -> datetime | None:
-        """When the job will probably be done; None when unknown, final, being undone, or a dry run, which is short."""
+        """When the job will probably be done; None when unknown, final, being undone, or for what is short: a dry run, a
+        rollback, a release."""
         if job.state.is_terminal or job.verdict is not None or job.cancel_requested_at is not None:
             return None
         if job.estimated_completion is not None:
             return job.estimated_completion
         usual = self._seconds.get(job.kind)
-        if not usual or job.request.get("dry_run"):
+        if not usual or job.request.get("dry_run") or job.request.get("action"):
             return None
         now = self._clock.now()
         return max(now, job.next_run_at) + timedelta(seconds=_remaining(job, usual, now))

@@ -8,6 +8,11 @@ from typing import Any
 
 _TEXTS = {"tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob", "json", "geometry"}
 """Types whose values may be long: hashed one by one, so that no row is too long to be put together."""
+_PLAIN = {
+    "tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double", "year", "date", "time", "datetime",
+    "timestamp",
+}  # fmt: skip
+"""Types whose values have no comma in their text."""
 _FREE_TEXT = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext"}
 """Types whose values may hold addresses."""
 
@@ -61,7 +66,9 @@ def _part(column: Column, alias: str) -> str:
     value = f"{alias}.{quoted(column.name)}"
     if column.type in _TEXTS:
         return f"IFNULL(MD5({value}),'-')"
-    # A length before each value: 1,23 is not 12,3.
+    if column.type in _PLAIN:
+        return f"IFNULL({value},'-'),','"
+    # A length before each value: 1,23 is not 12,3. Bytes, because columns of different collations cannot be put together.
     return f"IFNULL(CONCAT(LENGTH(CAST({value} AS BINARY)),':',CAST({value} AS BINARY)),'-')"
 
 

@@ -1,3 +1,4 @@
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,13 +10,18 @@ from workers.maintenance.expire import Expiry
 from workers.maintenance.measure import Measure
 from workers.maintenance.prune import Prune
 from workers.maintenance.relay import Relay
+from workers.maintenance.release_kept import ReleaseKept
 from workers.maintenance.sweep import Sweep
 from workers.maintenance.sync_expiry import SyncExpiry
 from workers.runtimes.memory import MemoryRuntime
 from workers.step import StepContext
+from wpclone.core.jobs import transitions
 from wpclone.core.jobs.errors import BusUnavailable, Fatal, StoreUnavailable
 from wpclone.core.jobs.job import Job, Limits, NewJob, Ring
-from wpclone.core.jobs.states import JobKind, Priority, Verdict
+from wpclone.core.jobs.states import JobKind, KeptState, Priority, Verdict
+from wpclone.core.jobs.transitions import KeptSet
+from wpclone.core.secrets import KeyRing
+from wpclone.core.store import Page
 
 
 def relay(desk: Desk) -> Relay:
@@ -224,3 +230,47 @@ async def test_jobs_that_need_attention_are_counted() -> None:
     assert (job.needs_attention, job.verdict) == (True, Verdict.FAIL)
     await Measure(desk.store, desk.metrics).once()
     assert desk.metrics.registry.get_sample_value("clone_needs_attention") == 1
+
+
+async def kept_restore(desk: Desk, keys: KeyRing) -> Job:
+    """A restore that completed, and keeps its target's old content for an hour."""
+    await desk.store.create_customer(CUSTOMER, Limits())
+    job_id = f"restore-{7:012x}"
+    secrets = keys.encrypt(b'{"seed": "00", "source": {}, "target": {"agent_key": "k"}}', job_id)
+    asked = {"target_url": "https://shop.example", "target_kind": "agent"}
+    await desk.store.begin_restore(
+        NewJob(job_id, JobKind.RESTORE, CUSTOMER, asked, secrets, 1, timedelta(hours=1)), site_key="shop.example"
+    )
+    claim = await desk.store.claim(job_id, worker="w")
+    assert claim is not None
+    kept = KeptSet(timedelta(hours=1))
+    return await desk.store.apply(transitions.completed(claim, result={}, status_message="", clone=kept))
+
+
+async def test_what_a_restore_put_aside_is_released_when_its_time_is_over() -> None:
+    desk, keys = Desk(), KeyRing("k1", {"k1": bytes(32)}, bytes(32), os.urandom)
+    restore = await kept_restore(desk, keys)
+    release = ReleaseKept(desk.store, keys, os.urandom)
+    await release.once()
+    assert await desk.store.kept_state(restore.job_id) is KeptState.KEPT
+    desk.clock.advance(timedelta(hours=1, seconds=1))
+    await release.once()
+    await release.once()
+    assert await desk.store.kept_state(restore.job_id) is KeptState.LEAVING
+    jobs = await desk.store.list_jobs(customer_id=CUSTOMER, page=Page(10), kind=JobKind.RESTORE)
+    (made,) = [job for job in jobs if job.job_id != restore.job_id]
+    assert (made.request["action"], made.request["restore_id"], made.priority) == ("release", restore.job_id, Priority.LOW)
+    assert b'"agent_key": "k"' in keys.decrypt(made.secrets or b"", made.job_id)
+
+
+async def test_a_busy_site_is_released_later() -> None:
+    desk, keys = Desk(), KeyRing("k1", {"k1": bytes(32)}, bytes(32), os.urandom)
+    restore = await kept_restore(desk, keys)
+    other = NewJob(f"restore-{8:012x}", JobKind.RESTORE, CUSTOMER, {}, None, 1, timedelta(hours=1))
+    await desk.store.begin_restore(other, site_key="shop.example")
+    desk.clock.advance(timedelta(hours=2))
+    await ReleaseKept(desk.store, keys, os.urandom).once()
+    assert await desk.store.kept_state(restore.job_id) is KeptState.KEPT
+    await desk.store.request_cancel(other.job_id)
+    await ReleaseKept(desk.store, keys, os.urandom).once()
+    assert await desk.store.kept_state(restore.job_id) is KeptState.LEAVING
