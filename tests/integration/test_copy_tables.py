@@ -463,3 +463,19 @@ async def test_a_row_larger_than_a_packet_is_put_together_at_the_target(
         source_site.sql("DROP TABLE wp_x")
     assert (refused.value.reason, refused.value.metadata["table"]) == (Reason.TARGET_DATABASE_REFUSED, "wp_x")
     assert "max_allowed_packet" in refused.value.message
+
+
+async def test_a_table_that_is_gone_or_broken_since_the_preflight_is_left_out_and_told(
+    source_site: SourceSite, target: Target
+) -> None:
+    source_site.sql("CREATE TABLE wp_gone (id int PRIMARY KEY)")
+    try:
+        async with agent_of(source_site) as agent:
+            report = await inspect(agent)
+            source_site.sql("DROP TABLE wp_gone")
+            copied = await _copy(agent, target, report=report)
+    finally:
+        source_site.sql("DROP TABLE IF EXISTS wp_gone")
+    assert [item.name for item in copied.reported] == ["wp_gone"]
+    assert "error 1146" in copied.reported[0].reason
+    _assert_equal(source_site, target, _tables(source_site))

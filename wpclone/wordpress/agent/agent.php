@@ -926,7 +926,15 @@ final class Schema
             if ($done > 0 && $budget->spent()) {
                 break;
             }
-            $answer->json('J', self::table($db, (string) base64_decode($encoded)) + ['name' => $encoded]);
+            try {
+                $said = self::table($db, (string) base64_decode($encoded));
+            } catch (Failure $failure) {
+                if ($failure->reason === 'DATABASE_DOWN') {
+                    throw $failure;
+                }
+                $said = ['error' => $failure->getMessage()]; // dropped meanwhile, or broken
+            }
+            $answer->json('J', $said + ['name' => $encoded]);
             $done++;
         }
         $answer->json('E', ['done' => $done]);
