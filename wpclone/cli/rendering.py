@@ -105,8 +105,21 @@ def result_pairs(result: job_pb2.JobResult) -> list[tuple[str, str]]:
         ("password", result.password),
         ("expires", moment(result.expires_at) if result.HasField("expires_at") else ""),
         ("copied", copied if result.HasField("rows") else ""),
+        *_rewrite_pairs(result),
         ("consistency", result.consistency),
         ("egress", result.egress),
+    ]
+
+
+def _rewrite_pairs(result: job_pb2.JobResult) -> list[tuple[str, str]]:
+    """What moving the addresses did; nothing for a job of a version that did not tell."""
+    done: dict[str, Any] = MessageToDict(result.report).get("rewrite", {})
+    if "seen" not in done:
+        return []
+    changed = sum(done["changed"].values())
+    return [
+        ("rewritten", f"{done['rewritten']:.0f} addresses, in {changed:.0f} of {done['seen']:.0f} values"),
+        ("left", ", ".join(f"{reason} {count:.0f}" for reason, count in sorted(done["left"].items()))),
     ]
 
 

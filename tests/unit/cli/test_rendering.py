@@ -45,3 +45,15 @@ def test_a_restore_says_what_changed_what_is_in_conflict_and_how_long_it_can_be_
     ):  # fmt: skip
         assert words in text
     assert "wp_terms" not in text
+
+
+def test_a_clone_says_what_its_rewriting_did() -> None:
+    job = job_pb2.Job(job_id="clone-0123456789ab", type="clone", status="completed", progress=100)
+    job.result.clone_url, job.result.rows = "http://c.localhost", 900
+    assert "rewritten" not in job_text(job)
+    job.result.report.update(
+        {"rewrite": {"seen": 5000, "changed": {"text": 20, "json": 3}, "rewritten": 41, "left": {"BASE64": 2, "BARE_HOST": 7}}}
+    )
+    text = job_text(job)
+    assert "41 addresses, in 23 of 5000 values" in text
+    assert "BARE_HOST 7, BASE64 2" in text
