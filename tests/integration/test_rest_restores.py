@@ -149,3 +149,16 @@ async def test_what_was_replaced_is_taken_back_or_dropped_once(rest: Rest, way: 
 async def test_only_a_restore_is_rolled_back(rest: Rest) -> None:
     answer = await rest.call("POST", f"/api/v2/jobs/{await ready(rest)}/rollback", json={})
     assert (answer.status, answer.reason) == (400, "INVALID_REQUEST")
+
+
+async def test_a_failed_restore_is_asked_for_again_and_a_rollback_is_not(rest: Rest) -> None:
+    asked = await rest.call("POST", "/api/v2/restore", json={"clone_id": await ready(rest), **target()})
+    await rest.edge.store.request_cancel(asked.body["job_id"])
+    again = await rest.call("POST", f"/api/v2/jobs/{asked.body['job_id']}/retry", json={})
+    assert (again.status, again.body["retry_of"], again.body["type"]) == (202, asked.body["job_id"], "restore")
+    busy = await rest.call("POST", f"/api/v2/jobs/{asked.body['job_id']}/retry", json={})
+    assert (busy.status, busy.reason) == (400, "SITE_BUSY")
+    rollback = await rest.call("POST", f"/api/v2/jobs/{(await restored(rest))['job_id']}/rollback", json={})
+    await rest.edge.store.request_cancel(rollback.body["job_id"])
+    refused = await rest.call("POST", f"/api/v2/jobs/{rollback.body['job_id']}/retry", json={})
+    assert (refused.status, refused.reason) == (400, "JOB_NOT_RETRYABLE")

@@ -177,6 +177,21 @@ async def test_an_order_placed_in_the_moment_of_the_exchange_is_not_lost(shop: S
     done(await shop.leave(job, KeptState.RELEASED))
 
 
+async def test_a_restore_cancelled_while_it_goes_live_is_taken_back(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.at_clone("UPDATE wp_posts SET post_title = 'Cancelled' WHERE ID = 1")
+    before, asked = content(shop), await shop.accept()
+    go_live = RestoreTarget.go_live
+
+    async def cancelled(target: RestoreTarget) -> Any:
+        await shop.yard.store.request_cancel(asked.job_id)
+        return await go_live(target)
+
+    monkeypatch.setattr(RestoreTarget, "go_live", cancelled)
+    job = await shop.run(asked.job_id)
+    assert (job.state, job.needs_attention) == (JobState.CANCELLED, False)
+    assert (content(shop), shop.traces(), await status(shop)) == (before, [], 200)
+
+
 async def test_files_that_only_the_clone_changed_come_and_those_the_target_changed_stay(shop: Shop) -> None:
     uploads = shop.yard.source.docroot / "wp-content" / "uploads"
     shop.yard.source.put("wp-content/uploads/theirs.txt", b"first")

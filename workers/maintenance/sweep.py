@@ -41,7 +41,9 @@ class Sweep:
             _log.warning("sweep.removed", clone_id=clone_id)
         self._suspects = orphans
         for restore_id in (await self._databases.scratch_of())[:MOST]:
-            if await self._is_over(restore_id):
+            if await self._store.get_job(restore_id) is None and not self._removes_unknown:
+                _log.warning("sweep.unknown", restore_id=restore_id, removed=False)
+            elif await self._is_over(restore_id):
                 await self._databases.drop_scratch(restore_id)
                 _log.warning("sweep.removed", restore_id=restore_id)
 

@@ -12,7 +12,7 @@ from workers.merge.decide import Sides
 from workers.merge.shape import full, quoted
 from wpclone.wordpress.row_sql import Rewriter
 
-_KEYS = 500
+_KEYS = 2000
 """Keys a request: small enough for any host's limits."""
 _ROWS = 50
 """Merged rows a request."""

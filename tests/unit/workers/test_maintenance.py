@@ -191,14 +191,19 @@ async def test_the_sweep_removes_an_orphan_it_saw_twice_and_nothing_alive(tmp_pa
     assert {place.clone_id for place in await runtime.list()} == left
 
 
-async def test_the_sweep_removes_the_scratch_of_restores_that_are_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("removes_unknown", [True, False])
+async def test_the_sweep_removes_the_scratch_of_restores_that_are_over(tmp_path: Path, removes_unknown: bool) -> None:
     desk = Desk()
     await desk.store.create_customer(CUSTOMER, Limits())
-    running = NewJob(f"restore-{1:012x}", JobKind.RESTORE, CUSTOMER, {}, None, 1, timedelta(hours=1))
-    await desk.store.begin_restore(running, site_key="site.test")
-    databases = PlayedDatabases(scratch=(running.job_id, f"restore-{2:012x}"))
-    await Sweep(desk.store, MemoryRuntime(tmp_path), databases, removes_unknown=False).once()  # type: ignore[arg-type]
-    assert databases.scratch == {running.job_id}
+    running, over = (NewJob(f"restore-{n:012x}", JobKind.RESTORE, CUSTOMER, {}, None, 1, timedelta(hours=1)) for n in (1, 2))
+    for job in (running, over):
+        await desk.store.begin_restore(job, site_key=f"{job.job_id}.test")
+    await desk.store.request_cancel(over.job_id)
+    unknown = f"restore-{3:012x}"
+    databases = PlayedDatabases(scratch=(running.job_id, over.job_id, unknown))
+    sweep = Sweep(desk.store, MemoryRuntime(tmp_path), databases, removes_unknown=removes_unknown)  # type: ignore[arg-type]
+    await sweep.once()
+    assert databases.scratch == ({running.job_id} if removes_unknown else {running.job_id, unknown})
 
 
 async def test_old_finished_jobs_are_pruned_and_live_clones_kept() -> None:
