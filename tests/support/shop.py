@@ -111,7 +111,7 @@ class Shop:
 
     async def run(self, job_id: str, *, failpoint: str = "") -> Job:
         runner, store = self.runner(failpoint), self.yard.store
-        async with asyncio.timeout(240):
+        async with asyncio.timeout(900):
             while True:
                 claim = await store.claim(job_id, worker="w1")
                 if claim is not None:
