@@ -1,6 +1,7 @@
 """Three-way merging on a real MariaDB: what only one side changed is that side's, the rest is told and resolved by policy."""
 
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -237,3 +238,48 @@ async def test_a_base_that_was_not_finished_is_none(versions: Versions) -> None:
 async def test_values_that_join_to_the_same_text_are_different_rows(versions: Versions) -> None:
     versions.at_clone("UPDATE wp_postmeta SET meta_key = 'a1', meta_value = '' WHERE meta_id = 10")
     assert table(await versions.merge(), "postmeta").counts.updated == 1
+
+
+VALUES = (None, "a", "b", "c")
+CASES = {100 + i: case for i, case in enumerate(itertools.product(VALUES, repeat=3))}
+"""Every combination of what a row is in the base, the clone and the target; None is no row."""
+
+
+def fill(write: Callable[..., None], place: int) -> None:
+    """Make a side's terms and options what the cases say."""
+    write("DELETE FROM wp_terms WHERE term_id >= 100", "DELETE FROM wp_options WHERE option_id >= 100")
+    there = {number: case[place] for number, case in CASES.items() if case[place] is not None}
+    write("INSERT INTO wp_terms (term_id, name) VALUES " + ", ".join(f"({number}, '{value}')" for number, value in there.items()))
+    # Options get other numbers on each side.
+    rows = ", ".join(f"({number + 1000 * place}, 'o{number}', '{value}')" for number, value in there.items())
+    write(f"INSERT INTO wp_options VALUES {rows}")
+
+
+def merged_value(case: tuple[str | None, ...], policy: Policy) -> tuple[str | None, bool]:
+    """What a row becomes, and whether it is in conflict."""
+    before, clone, now = case
+    if now in (clone, before):
+        return clone, False
+    if clone == before:
+        return now, False
+    return (clone if policy is Policy.TAKE_CLONE else now), True
+
+
+@pytest.mark.parametrize("policy", [Policy.KEEP_TARGET, Policy.TAKE_CLONE])
+async def test_every_combination_of_base_clone_and_target_gives_what_the_rule_says(
+    mariadb_server: Mariadb, policy: Policy
+) -> None:
+    with three_versions(mariadb_server) as versions:
+        fill(versions.at_clone, 0)
+        await remember(versions)
+        fill(versions.at_clone, 1)
+        fill(versions.at_target, 2)
+        merged = await versions.merge(policy)
+        expected = {number: merged_value(case, policy) for number, case in CASES.items()}
+        values = {number: value for number, (value, _) in expected.items() if value is not None}
+        conflicts = sum(conflict for _, conflict in expected.values())
+        assert dict(versions.result("SELECT term_id, name FROM wp_terms WHERE term_id >= 100")) == values
+        options = versions.result("SELECT option_name, option_value FROM wp_options WHERE option_name LIKE 'o1%'")
+        assert dict(options) == {f"o{number}": value for number, value in values.items()}
+        for name in ("terms", "options"):
+            assert table(merged, name).counts.conflicts == conflicts, name
