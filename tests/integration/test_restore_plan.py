@@ -32,7 +32,10 @@ def yard(mariadb_server: Mariadb) -> Iterator[Yard]:
         open_directory("work") as work,
     ):
         SERVICE.own(work)
-        yield Yard(source, mariadb_server, keeper, work, keys)
+        made = Yard(source, mariadb_server, keeper, work, keys)
+        yield made
+        if shared := SHARED.pop(id(made), None):
+            asyncio.run(made.delete(shared.clone_id))
 
 
 @pytest.fixture
@@ -260,7 +263,7 @@ SHARED: dict[int, Shop] = {}
 
 
 async def shared_shop(yard: Yard) -> Shop:
-    """One clone for the tests that change nothing; it goes with the keeper."""
+    """One clone for the tests that change nothing; it goes with the yard."""
     if id(yard) not in SHARED:
         made = SHARED[id(yard)] = Shop(yard)
         open_shop(made)
