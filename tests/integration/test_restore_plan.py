@@ -19,6 +19,7 @@ from wpclone.core.jobs.errors import NothingKept
 from wpclone.core.jobs.job import Job
 from wpclone.core.jobs.states import JobState, KeptState
 from wpclone.core.secrets import KeyRing
+from wpclone.wordpress.address import AddressPolicy
 from wpclone.wordpress.restore.target import RestoreTarget
 
 
@@ -250,6 +251,13 @@ async def test_bad_input_gets_one_error_that_names_the_field(
     assert job.error is not None
     assert field in job.error.message
     assert (content(shop), shop.traces()) == (before, [])
+
+
+async def test_a_private_target_is_refused_where_private_sources_are(yard: Yard) -> None:
+    shop = await shared_shop(yard)
+    strict = Shop(shop.yard, shop.clone_id, AddressPolicy())
+    assert failed(await strict.restore()) == "ADDRESS_NOT_ALLOWED"
+    assert shop.traces() == []
 
 
 async def test_a_clone_is_not_restored_onto_itself(yard: Yard) -> None:

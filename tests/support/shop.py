@@ -33,6 +33,7 @@ from wpclone.core.jobs.site_key import site_key
 from wpclone.core.jobs.states import JobKind, JobState, KeptState
 from wpclone.core.kept_sets import leaving_job
 from wpclone.core.metrics import Metrics
+from wpclone.wordpress.address import AddressPolicy
 from wpclone.wordpress.agent.client import AgentAddress
 
 
@@ -42,6 +43,7 @@ class Shop:
 
     yard: Yard
     clone_id: str = ""
+    policy: AddressPolicy = LOCAL
 
     async def clone(self) -> None:
         job = await self.yard.clone(self.login)
@@ -86,13 +88,13 @@ class Shop:
     def at_target(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         return self.yard.mariadb.execute(sql, *values, database=self.yard.source.site.database)
 
-    async def restore(self, **request: object) -> Job:
+    async def restore(self, **request: Any) -> Job:
         job = await self.accept(**request)
         return await self.run(job.job_id)
 
     async def accept(
         self, *, clone_id: str | None = "", source: dict[str, str] | None = None, target: dict[str, str] | None = None,
-        **request: object,
+        **request: Any,
     ) -> Job:  # fmt: skip
         job_id = f"restore-{secrets.token_hex(6)}"
         url = self.yard.source.url
@@ -126,7 +128,7 @@ class Shop:
         yard, clock = self.yard, SystemClock()
         server = DatabaseServer("127.0.0.1", yard.mariadb.place.port, "root", yard.mariadb.password)
         databases = CloneDatabases(server, user_host="127.0.0.1", randomness=os.urandom)
-        sources = Sources(LOCAL, time.time, random.SystemRandom())
+        sources = Sources(self.policy, time.time, random.SystemRandom())
         sites = RestoreSites(sources, yard.store, yard.keys, self._agent_of)
         room = Room(yard.work, yard.most_bytes, free_bytes)
         plans = Plans(restore_plans(RestoreTools(sites, databases, room, timedelta(hours=1))))
