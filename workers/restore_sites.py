@@ -65,9 +65,9 @@ class RestoreSites:
             yield AgentClient(session, address)
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[SiteSession]:
+    async def session(self, context: StepContext) -> AsyncIterator[SiteSession]:
         """A session with the target's pages."""
-        async with self.sources.session() as session:
+        async with self.sources.session(at_target(context)) as session:
             yield session
 
     @asynccontextmanager

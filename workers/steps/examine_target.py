@@ -62,7 +62,7 @@ class ExamineTarget:
         bytes_needed = sum(sizes.get(source.table_prefix + name, 0) for name in tables) * TABLE_FACTOR
         refuse_target(means, target, source, tables=named, bytes_needed=bytes_needed)
         await self._refuse_too_little_room(target)
-        async with self._sites.session() as session:
+        async with self._sites.session(context) as session:
             health = await check_health(session, target)
         return Done(
             {

@@ -98,7 +98,7 @@ class Exchange:
 
     async def _judge(self, merge: RestoreMerge, target: RestoreTarget, state: RestoreState) -> list[dict[str, object]]:
         """Let everybody in when the site is as healthy as it was; else bring the old content back and say what was wrong."""
-        async with self._sites.session() as session:
+        async with self._sites.session(merge.context) as session:
             health = await check_health(session, merge.found.target, state, before=merge.found.health)
         if not health.ok:
             await target.rollback()
