@@ -36,7 +36,7 @@ async def half_open(proxy: FaultProxy, chance: random.Random) -> None:
         proxy.faults.swallow.add(Direction.TO_CLIENT)
         await asyncio.sleep(SILENCE)
         proxy.faults.swallow.clear()
-        await asyncio.sleep(5)
+        await asyncio.sleep(120)
 
 
 async def copied_often(source: SourceSite, target: Target, trouble: Trouble, copies: int) -> None:
