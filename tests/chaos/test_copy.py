@@ -1,7 +1,6 @@
 """The real copy of a real site, its agent behind a bad line; and a worker in its middle that sleeps past its lease and wakes."""
 
 import asyncio
-import random
 import shutil
 import signal
 import sys
@@ -15,7 +14,7 @@ from tests.integration.test_copy_files import _SCRIPT, _tree
 from tests.integration.test_copy_tables import Target
 from tests.integration.test_copy_through_faults import Trouble, agent_behind, copied_despite, cuts, place, target
 from tests.support.chaos_table import note
-from tests.support.fault_proxy import Direction, FaultProxy, fault_proxy
+from tests.support.fault_proxy import fault_proxy
 from tests.support.history import Findings
 from tests.support.places import open_directory
 from tests.support.source_site import SourceSite, agent_of
@@ -24,19 +23,6 @@ from wpclone.wordpress.files import Fence, copy_files
 from wpclone.wordpress.inspect import inspect
 
 __all__ = ["place", "source_site", "target"]  # fixtures
-
-SILENCE = 75.0
-"""Seconds, longer than the agent's client waits for a peer that says nothing."""
-
-
-async def half_open(proxy: FaultProxy, chance: random.Random) -> None:
-    """The agent's answers vanish while the connection stays, for longer than anybody waits; then the line is good for a while."""
-    while True:
-        await asyncio.sleep(chance.uniform(0.2, 1.0))
-        proxy.faults.swallow.add(Direction.TO_CLIENT)
-        await asyncio.sleep(SILENCE)
-        proxy.faults.swallow.clear()
-        await asyncio.sleep(120)
 
 
 async def copied_often(source: SourceSite, target: Target, trouble: Trouble, copies: int) -> None:
@@ -54,13 +40,6 @@ async def copied_often(source: SourceSite, target: Target, trouble: Trouble, cop
 async def test_copies_over_a_line_that_is_cut_are_the_source_byte_for_byte(source_site: SourceSite, target: Target) -> None:
     await copied_often(source_site, target, cuts, 10)
     note("Real copies, the agent's line cut, reset and slow", Findings(10))
-
-
-@pytest.mark.full
-@pytest.mark.timeout(1200)
-async def test_a_copy_whose_agent_falls_silent_is_the_source_byte_for_byte(source_site: SourceSite, target: Target) -> None:
-    await copied_often(source_site, target, half_open, 1)
-    note("Real copies, the agent half-open for longer than its client waits", Findings(1))
 
 
 @pytest.mark.full
