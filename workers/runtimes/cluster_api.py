@@ -13,13 +13,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio import client, config
 
 from workers.runtimes.manifests import Manifest
+
+if TYPE_CHECKING:
+    from kubernetes.aio import client
 
 FIELD_MANAGER: Final = "wpclone-worker"
 SECONDS = 20.0
@@ -85,10 +87,10 @@ class ConfigurationWrong(Exception):
 
 
 class ClusterApi:
-    """One API server as one account. Made by `connect`."""
+    """One API server as one account. Made by `connect`, which has the library's client and its error for a bad credential."""
 
-    def __init__(self, api: client.ApiClient) -> None:
-        self._api = api
+    def __init__(self, api: client.ApiClient, *, unusable: type[Exception]) -> None:
+        self._api, self._unusable = api, unusable
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Server-side apply with our field manager; unknown fields are refused. The object as stored."""
@@ -211,7 +213,7 @@ class ClusterApi:
                 method, address, header_params=headers, body=body, auth_settings=["BearerToken"]
             )
             answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
-        except (ValueError, config.ConfigException) as error:
+        except (ValueError, self._unusable) as error:
             # A token that cannot stand in a header: what rotates it may be in the middle of writing it.
             raise ApiUnavailable("the credential for the API server cannot be used") from error
         response: aiohttp.ClientResponse = answer.response
@@ -241,6 +243,11 @@ def _seconds(text: str | None) -> float | None:
 @asynccontextmanager
 async def connect(kubeconfig: Path | None) -> AsyncIterator[ClusterApi]:
     """The API server of a kubeconfig file, or of the pod we run in. Raises ConfigurationWrong."""
+    try:
+        # Only here: the library takes 80 MB and a second, and cannot be imported by an account without a home directory.
+        from kubernetes.aio import client, config  # noqa: PLC0415
+    except RuntimeError as error:
+        raise ConfigurationWrong(f"the Kubernetes library needs HOME: {error}") from error
     configuration = client.Configuration()
     try:
         if kubeconfig is None:
@@ -250,4 +257,4 @@ async def connect(kubeconfig: Path | None) -> AsyncIterator[ClusterApi]:
     except (config.ConfigException, OSError, ValueError) as error:
         raise ConfigurationWrong(str(error)) from error
     async with client.ApiClient(configuration) as api:
-        yield ClusterApi(api)
+        yield ClusterApi(api, unusable=config.ConfigException)
