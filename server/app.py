@@ -34,7 +34,7 @@ from wpclone.core.loop_delay import LoopDelay
 from wpclone.core.metrics import Metrics
 from wpclone.core.secrets import KeyRing
 from wpclone.core.store import JobStore
-from wpclone.core.supervise import Loop, Supervisor
+from wpclone.core.supervise import Loop, Supervisor, end
 from wpclone.v1 import clone_service_pb2 as v1
 from wpclone.v1 import clone_service_pb2_grpc as v1_grpc
 from wpclone.v2 import clone_service_pb2, clone_service_pb2_grpc
@@ -143,9 +143,7 @@ class App:
         self._watches.drain()
         await self._server.stop(grace)
         await self._admission.settle(within=1.0)  # a call's cleanup may outlive stop(): the store must not be closed under it
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         _log.info("server.stopped")
 
     def _keep(self, name: str, once: Callable[[], Awaitable[None]], every: float) -> None:

@@ -20,6 +20,7 @@ from wpclone.core.jobs.errors import StoreUnavailable
 from wpclone.core.jobs.job import Claim, Job
 from wpclone.core.jobs.states import StepState
 from wpclone.core.store import JobStore
+from wpclone.core.supervise import end
 
 N = TypeVar("N", int, float)
 _log = structlog.get_logger(__name__)
@@ -86,8 +87,7 @@ class Alone:
         try:
             await self._claims.run(claim)
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            await end(looking)
 
     async def _clear_when_it_gets_on(self, claim: Claim) -> None:
         job_id = claim.job.job_id
@@ -132,9 +132,7 @@ class Alone:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             return waits[0].done()
         finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            await end(*waits)
 
     def _open(self, job_id: str) -> None:
         if self._job_id == job_id:

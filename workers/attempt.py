@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from workers.orders import Orders
 from workers.progress import Meter
 from wpclone.core.clock import Clock
+from wpclone.core.supervise import end
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ class Attempts:
             try:
                 await self._stop(working, job_id)
             finally:
-                await _end(beside)
+                await end(*beside)
         if not working.cancelled() and not (was_cut and working.exception()):
             return working.result()
         if not was_cut:
@@ -94,9 +95,15 @@ class Attempts:
             raise again
 
     async def _watch(self, working: asyncio.Task[T], job_id: str) -> None:
-        await self._clock.sleep(GRACE)
-        if not working.done():
-            self._on_stuck(job_id)
+        """Cancel once more at half time, for a cancel can be lost (see `end`), but not sooner: work may be cleaning up."""
+        for last in (False, True):
+            await self._clock.sleep(GRACE / 2)
+            if working.done():
+                return
+            if last:
+                self._on_stuck(job_id)
+            else:
+                working.cancel()
 
 
 def _why(overdue: asyncio.Task[None], ordered: asyncio.Task[None], meters: list[asyncio.Task[None]]) -> BaseException:
@@ -105,9 +112,3 @@ def _why(overdue: asyncio.Task[None], ordered: asyncio.Task[None], meters: list[
             return refused
     is_ordered = ordered.done() and not ordered.cancelled()
     return Cut(CutBy.ORDERS if is_ordered else CutBy.DEADLINE)
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -28,6 +28,7 @@ from wpclone.core.jobs.job import Claim, Ring
 from wpclone.core.jobs.states import Priority
 from wpclone.core.metrics import Metrics
 from wpclone.core.store import JobStore
+from wpclone.core.supervise import end
 
 _log = structlog.get_logger(__name__)
 
@@ -91,9 +92,7 @@ class Consumer:
             await self._claims.empty()
             await self._leave_nothing()
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end(*self._tasks)
 
     def drain(self) -> None:
         """Take nothing more; each job goes back after its present step."""

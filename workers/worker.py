@@ -10,7 +10,7 @@ import structlog
 from workers.consumer import Consumer
 from workers.leases import Leases
 from wpclone.core.bus import Bus, subjects
-from wpclone.core.supervise import Loop, Supervisor
+from wpclone.core.supervise import Loop, Supervisor, end
 
 _log = structlog.get_logger(__name__)
 
@@ -53,9 +53,7 @@ class Worker:
             if consuming.done():
                 consuming.result()
         finally:
-            for task in (*beside, consuming, stopping):
-                task.cancel()
-            await asyncio.gather(*beside, consuming, stopping, return_exceptions=True)
+            await end(*beside, consuming, stopping)
             await asyncio.to_thread(self._leases.stop)
 
     async def _drain(self, consuming: asyncio.Task[None], grace: float) -> None:

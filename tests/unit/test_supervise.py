@@ -3,10 +3,12 @@
 import asyncio
 from itertools import pairwise
 
+import pytest
+
 from tests.support.clock import ManualClock
 from tests.support.wait import until_async
 from wpclone.core.jobs.errors import StoreUnavailable
-from wpclone.core.supervise import Loop, Supervisor
+from wpclone.core.supervise import Loop, Supervisor, end
 
 
 async def test_a_loop_that_fails_is_repeated_with_growing_pauses_and_never_ends() -> None:
@@ -60,6 +62,26 @@ async def test_a_loop_ends_when_it_is_cancelled() -> None:
     keeping.cancel()
     async with asyncio.timeout(1):
         await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_tasks_are_cancelled_until_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wpclone.core.supervise.CANCEL_AGAIN", 0.01)
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def deaf_while_answered() -> None:
+        await asyncio.wait_for(answer, 60)
+        await asyncio.wait_for(_forever(), 60)
+
+    async def fails() -> None:
+        raise RuntimeError("not for us")
+
+    tasks = [asyncio.create_task(work()) for work in (deaf_while_answered, fails, _forever)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    answer.set_result(None)
+    async with asyncio.timeout(5):
+        await end(*tasks)
+    assert all(task.done() for task in tasks)
 
 
 async def _forever() -> None:

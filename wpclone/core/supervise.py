@@ -1,9 +1,11 @@
-"""A loop that never dies silently: repeated with jitter, restarted with growing pauses, each failure logged."""
+"""A loop that never dies silently: repeated with jitter, restarted with growing pauses, each failure logged; and its end."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -15,6 +17,22 @@ _log = structlog.get_logger(__name__)
 
 LONGEST_PAUSE = 10.0
 """Seconds; no failure puts a loop off for longer, unless it runs less often anyway."""
+
+CANCEL_AGAIN = 2.0
+"""Seconds after which a task that goes on is cancelled again."""
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel the tasks and return when all have ended; what they raised is not raised here.
+
+    A cancel is repeated until it is heeded: on Python 3.11 `asyncio.wait_for`, which nats-py and aiomysql wait in, forgets one
+    that comes in the same turn as the answer (python/cpython#86296), and a loop around it would go on for ever.
+    """
+    while going := [task for task in tasks if not task.done()]:
+        for task in going:
+            task.cancel()
+        await asyncio.wait(going, timeout=CANCEL_AGAIN)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @dataclass(frozen=True)

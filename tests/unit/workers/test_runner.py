@@ -1,10 +1,12 @@
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 
 from tests.support.jobs import clone_id, clone_plan, planned
 from tests.unit.workers.desk import Desk, forever
+from workers.attempt import GRACE
 from workers.failpoints import Failpoints
 from workers.orders import Orders
 from workers.step import StepContext
@@ -304,6 +306,27 @@ async def test_a_pending_job_past_its_deadline_fails_without_a_step() -> None:
     assert (job.state, desk.effects.order) == (JobState.FAILED, [])
 
 
+async def test_a_step_that_a_lost_cancel_left_running_is_cancelled_again() -> None:
+    desk, orders = Desk(), Orders()
+
+    async def deaf_once(_context: StepContext) -> None:
+        with suppress(asyncio.CancelledError):
+            await forever()
+        await forever()
+
+    await desk.accept()
+    plan = clone_plan(planned(desk.step("one", acts=deaf_once)))
+    running = asyncio.create_task(desk.runner(plan).run(await desk.claim(), orders))
+    await desk.at_step("one")
+    orders.leave()
+    await turns(10)
+    assert not running.done()
+    desk.clock.advance(GRACE / 2)
+    async with asyncio.timeout(1):
+        await running
+    assert desk.stuck == []
+
+
 async def test_a_step_that_does_not_stop_is_reported_as_stuck() -> None:
     desk, orders, release = Desk(), Orders(), asyncio.Event()
 
@@ -319,11 +342,11 @@ async def test_a_step_that_does_not_stop_is_reported_as_stuck() -> None:
     running = asyncio.create_task(desk.runner(plan).run(await desk.claim(), orders))
     await desk.at_step("one")
     orders.leave()
-    for _ in range(10):
-        await asyncio.sleep(0)
-    desk.clock.advance(10)
-    for _ in range(10):
-        await asyncio.sleep(0)
+    for _ in range(2):  # it is cancelled once more at half time
+        await turns(10)
+        assert desk.stuck == []
+        desk.clock.advance(GRACE / 2)
+    await turns(10)
     assert desk.stuck == [clone_id(1)]
     assert not running.done()
     release.set()
@@ -445,3 +468,9 @@ def _fails_times(times: int, *, after: timedelta | None = None) -> object:
             raise RetryLater("NOT_YET", "It is not there yet.", after=after)
 
     return act
+
+
+async def turns(count: int) -> None:
+    """Let the loop run what is ready, this many times."""
+    for _ in range(count):
+        await asyncio.sleep(0)

@@ -25,6 +25,7 @@ from wpclone.core.bus.events import EVENTS_KEPT, event_bytes, read_event, read_r
 from wpclone.core.jobs.errors import BusUnavailable, WpcloneError
 from wpclone.core.jobs.job import Ring
 from wpclone.core.jobs.states import Priority
+from wpclone.core.supervise import end
 
 log = structlog.get_logger()
 
@@ -208,8 +209,7 @@ class JetStreamBus:
         """See Bus.close."""
         self._is_closing = True
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper])
+            await end(self._keeper)
             self._keeper = None
         with suppress(NatsError, TimeoutError, OSError, AssertionError):  # nats-py asserts that it was ever connected
             async with asyncio.timeout(CALL_SECONDS):
