@@ -13,15 +13,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
 
 from workers.runtimes.manifests import Manifest
-
-if TYPE_CHECKING:
-    from kubernetes.aio import client
 
 FIELD_MANAGER: Final = "wpclone-worker"
 SECONDS = 20.0
@@ -89,7 +86,7 @@ class ConfigurationWrong(Exception):
 class ClusterApi:
     """One API server as one account. Made by `connect`, which has the library's client and its error for a bad credential."""
 
-    def __init__(self, api: client.ApiClient, *, unusable: type[Exception]) -> None:
+    def __init__(self, api: Any, *, unusable: type[Exception]) -> None:
         self._api, self._unusable = api, unusable
 
     async def apply(self, manifest: Manifest) -> Manifest:
