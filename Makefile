@@ -34,7 +34,7 @@ verify: lint ## lint, and: gen/ is what protos/ say, the API breaks no client, r
 	@.ci/verify
 
 test: setup ## all tests (TESTS=… and K=… choose some)
-	@$(BIN)/python -m pytest $(TESTS) $(if $(K),-k '$(K)')
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS) $(if $(K),-k '$(K)')
 
 demo: setup ## clone a sample site before your eyes; EXIT=1 stops afterwards and tells whether every check held
 	@WPCLONE_LOCAL_ISOLATION=$${WPCLONE_LOCAL_ISOLATION:-$$([ "$$(id -u)" -eq 0 ] && echo uid || echo none)} \

@@ -197,7 +197,8 @@ def _install(place: Path, docroot: Path, url: str, options: SampleOptions, accou
     )  # fmt: skip
     settings.unlink()
     if done.returncode != 0 or not done.stdout.strip().endswith(b"}"):
-        raise ServerNotReady("the sample site could not be made: " + (done.stderr + done.stdout).decode(errors="replace")[-2000:])
+        said = (done.stderr + done.stdout).decode(errors="replace")[-2000:]
+        raise ServerNotReady(f"the sample site could not be made (PHP ended with {done.returncode}): {said}")
 
 
 async def start_apache(place: Path, *, port: int, account: Account, path: str = "") -> Child:
