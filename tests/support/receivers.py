@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -58,9 +59,10 @@ def running_receiver(host: str, key: bytes) -> Iterator[RunningReceiver]:
             "PATH": "/usr/sbin:/usr/bin:/bin", "RECEIVER_DIRECTORY": str(place), "RECEIVER_LISTEN": f"{host}:{PORT}",
             "RECEIVER_SITE": str(site), "RECEIVER_KEY_FILE": str(key_file), "RECEIVER_LOG": str(log),
         }  # fmt: skip
-        account = {"user": SERVICE.uid, "group": SERVICE.gid, "extra_groups": []} if os.getuid() == 0 else {}
+        account: dict[str, Any] = {"user": SERVICE.uid, "group": SERVICE.gid, "extra_groups": []} if os.getuid() == 0 else {}
+        # A group of its own: an Apache that ends sends SIGTERM to all of its group (server/mpm/prefork/prefork.c).
         process = subprocess.Popen(
-            ["apache2", "-f", str(place / "receiver.conf"), "-D", "FOREGROUND"], env=environment, **account
+            ["apache2", "-f", str(place / "receiver.conf"), "-D", "FOREGROUND"], env=environment, process_group=0, **account
         )
         try:
             yield RunningReceiver(f"http://{host}:{PORT}", site, process, log)
