@@ -141,8 +141,11 @@ class Accept:
 
 
 def _meaning(ask: CloneAsk) -> dict[str, Any]:
-    """What a request says that differs from saying nothing: a field that a later version adds must not make the same body another
-    one in the days after a deployment."""
     source = {"kind": ask.source.kind, "url": ask.source.url, "secrets": dict(ask.source.secrets)}
-    said = {f.name: getattr(ask, f.name) for f in fields(ask) if f.default is MISSING or getattr(ask, f.name) != f.default}
-    return {**said, "source": source, "request_id": "", "customer_id": ""}
+    return {**said(ask), "source": source, "request_id": "", "customer_id": ""}
+
+
+def said(ask: Any) -> dict[str, Any]:
+    """The fields of an ask (a dataclass) that differ from saying nothing: a field that a later version adds must not make the
+    same body another one in the days after a deployment, so it is added with a default."""
+    return {f.name: getattr(ask, f.name) for f in fields(ask) if f.default is MISSING or getattr(ask, f.name) != f.default}

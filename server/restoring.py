@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from server.accept import Accept
+from server.accept import Accept, said
 from server.restore_ask import RestoreAsk
 from server.site_access import Source
 from wpclone.core.ids import new_job_id
@@ -71,9 +71,9 @@ class Restoring:
 
 
 def _meaning(ask: RestoreAsk) -> dict[str, Any]:
-    """What the ask means: both spellings of a site are one."""
+    """What the ask means: both spellings of a site are one, and a later version's field says nothing until it is set."""
     sites = {"source": _site(ask.source), "target": _site(ask.target)}
-    return {**asdict(ask), **sites, "request_id": "", "customer_id": ""}
+    return {**said(ask), **sites, "request_id": "", "customer_id": ""}
 
 
 def _site(site: Source | None) -> dict[str, Any] | None:
