@@ -55,11 +55,11 @@ class Forward:
     async def to_completion(self) -> None:
         """Do what is left. Raises Condemned, HandBack, Paused, StaleClaim."""
         self._refuse_a_killer()
+        begun: Step | None = None
         for position, planned in enumerate(self._run.plan.steps):
-            row = self._record.step(planned.step.name)
-            if row is None or row.state is not StepState.DONE:
+            if self._is_open(planned):
                 self._obey()
-                await self._do(position, planned, row)
+                begun = await self._do(position, planned, begun or await self._begin(position, planned))
         self._obey_cancel()
         await self._complete()
 
@@ -80,11 +80,15 @@ class Forward:
         if self._run.orders.is_cancelled or self._record.job.cancel_requested_at is not None:
             raise Condemned(Verdict.CANCEL, JobError("The job was cancelled on request.", "CANCELLED"), step)
 
-    async def _do(self, position: int, planned: PlannedStep, row: Step | None) -> None:
+    async def _begin(self, position: int, planned: PlannedStep) -> Step:
+        step = self._begun(position, planned)
+        await self._record.apply(transitions.step_started(self._claim, step, status_message=planned.message))
+        return step
+
+    async def _do(self, position: int, planned: PlannedStep, step: Step) -> Step | None:
+        """Do a step that has begun and record it; the step that began with that record, if one did."""
         name, attempt = planned.step.name, self._record.job.attempt + 1
-        step = _begun(name, position, row)
         failpoints = self._run.tools.failpoints
-        await self._record.apply(self._started(step, planned))
         failpoints.hit(f"{name}.before_effect")
         try:
             facts = await self._attempt(planned, position, attempt)
@@ -93,11 +97,39 @@ class Forward:
             raise
         except StepFailed as failed:
             await self._failed(planned, step, failed.failure, attempt)
-            return
+            return None
         failpoints.hit(f"{name}.after_effect")
         done = replace(step, state=StepState.DONE, facts=facts, last_error=None)
-        await self._record.apply(transitions.step_done(self._claim, done, progress=self._run.plan.scale.at(position, 1.0)))
+        transition = transitions.step_done(self._claim, done, progress=self._run.plan.scale.at(position, 1.0))
+        follower = self._follower(position) if self._may_go_on() else None
+        if follower is not None:
+            message = self._run.plan.steps[follower.position].message
+            transition = transitions.step_followed(transition, follower, status_message=message)
+        await self._record.apply(transition)
         failpoints.hit(f"{name}.after_record")
+        return follower
+
+    def _follower(self, position: int) -> Step | None:
+        """The next step to do after this position, as it begins; None when there is none."""
+        for later, planned in enumerate(self._run.plan.steps):
+            if later > position and self._is_open(planned):
+                return self._begun(later, planned)
+        return None
+
+    def _may_go_on(self) -> bool:
+        """Whether nothing known here keeps the next step from beginning; what only the store knows is obeyed after the write."""
+        orders = self._run.orders
+        return not (orders.is_cancelled or orders.is_draining) and self._clock.monotonic() < self._ends
+
+    def _is_open(self, planned: PlannedStep) -> bool:
+        row = self._record.step(planned.step.name)
+        return row is None or row.state is not StepState.DONE
+
+    def _begun(self, position: int, planned: PlannedStep) -> Step:
+        row = self._record.step(planned.step.name)
+        if row is None:
+            return Step(planned.step.name, position, StepState.RUNNING, attempts=1)
+        return replace(row, state=StepState.RUNNING, attempts=row.attempts + 1)
 
     async def _attempt(self, planned: PlannedStep, position: int, attempt: int) -> dict[str, object]:
         meter = Meter(self._progress, self._clock, scale=self._run.plan.scale, position=position)
@@ -125,9 +157,6 @@ class Forward:
             raise Condemned(Verdict.FAIL, failure.error, failed)
         await self._run.pause(step, failure, attempt=attempt, retry=planned.retry)
 
-    def _started(self, step: Step, planned: PlannedStep) -> transitions.Transition:
-        return transitions.step_started(self._claim, step, status_message=planned.message)
-
     async def _complete(self) -> None:
         result, clone = self._run.plan.ending.completed(self._record.job, self._record.facts)
         completed = transitions.completed(self._claim, result=result, status_message="Completed", clone=clone)
@@ -139,12 +168,6 @@ class Forward:
                 self._run.orders.cancel()
                 self._obey_cancel()
             raise
-
-
-def _begun(name: str, position: int, row: Step | None) -> Step:
-    if row is None:
-        return Step(name, position, StepState.RUNNING, attempts=1)
-    return replace(row, state=StepState.RUNNING, attempts=row.attempts + 1)
 
 
 def _too_late(step: str = "") -> JobError:

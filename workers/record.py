@@ -86,8 +86,8 @@ class Record:
             return job if transition.target is not JobState.RUNNING else None
 
     async def _committed(self, transition: Transition, job: Job) -> Job:
-        if transition.step is not None:
-            self._steps[transition.step.name] = transition.step
+        for step in transition.steps:
+            self._steps[step.name] = step
         for step in job.steps:
             self._steps[step.name] = step
         self.job = job if job.steps else replace(job, steps=tuple(sorted(self._steps.values(), key=lambda s: s.position)))

@@ -298,6 +298,20 @@ async def test_steps_are_recorded_with_the_stores_times_and_each_change_is_one_r
     assert await store.get_job(job.job_id) == job
 
 
+async def test_the_end_of_a_step_and_the_beginning_of_the_next_are_one_change(bench: StoreBench) -> None:
+    await accepted_clone(bench.store)
+    claim = await claimed(bench.store, job_id(1))
+    done = transitions.step_done(claim, Step("preflight", 0, StepState.DONE, 1, facts={"size": 7}), progress=20)
+    follower = Step("copy_files", 1, StepState.RUNNING, 1)
+    job = await bench.store.apply(transitions.step_followed(done, follower, status_message="Copying."))
+    assert (job.revision, job.progress, job.status_message) == (3, 20, "Copying.")
+    assert [(s.name, s.state, s.facts, s.finished_at is None) for s in job.steps] == [
+        ("preflight", StepState.DONE, {"size": 7}, False), ("copy_files", StepState.RUNNING, {}, True),
+    ]  # fmt: skip
+    assert job.steps[1].started_at is not None
+    assert await bench.store.get_job(job.job_id) == job
+
+
 async def test_progress_never_falls(bench: StoreBench) -> None:
     await accepted_clone(bench.store)
     claim = await claimed(bench.store, job_id(1))

@@ -57,10 +57,16 @@ class Work:
         is_clone = claim.job.kind is JobKind.CLONE
         failed = GONE if is_clone else None
         end: dict[str, Any] = {"clone": failed, "needs_attention": False, "status_message": "End."}
+        follower = Step("open", 3, StepState.RUNNING, attempts=self.percent)
+
+        def done() -> Transition:
+            return transitions.step_done(claim, replace(step, state=StepState.DONE), progress=self.percent)
+
         make: dict[str, Callable[[], Transition]] = {
             "start": lambda: transitions.step_started(claim, step, status_message=self.step),
             "progress": lambda: transitions.progressed(claim, progress=self.percent, status_message=self.step),
-            "done": lambda: transitions.step_done(claim, replace(step, state=StepState.DONE), progress=self.percent),
+            "done": done,
+            "follow": lambda: transitions.step_followed(done(), follower, status_message=self.step),
             "undone": lambda: transitions.step_undone(claim, replace(step, state=StepState.UNDONE, facts={})),
             "retry": lambda: transitions.retry_later(claim, waiting, attempt=1, pause=PAUSE, status_message="Waiting."),
             "condemn": lambda: transitions.condemned(claim, Verdict.FAIL, ERROR, None, status_message="Undoing."),
@@ -74,7 +80,7 @@ class Work:
         return make[self.name]()
 
 
-WORKS = ("start", "progress", "done", "complete") * 2 + ("undone", "retry", "condemn", "hand back", "fail", "cancel")
+WORKS = ("start", "progress", "done", "follow", "complete") * 2 + ("undone", "retry", "condemn", "hand back", "fail", "cancel")
 works = st.builds(
     Work,
     st.sampled_from(WORKS),

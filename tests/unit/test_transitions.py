@@ -42,6 +42,7 @@ def test_every_end_and_every_pause_releases_the_claim_and_nothing_else_does() ->
         transitions.step_started(CLAIM, STEP, status_message=""),
         transitions.progressed(CLAIM, progress=1, status_message=""),
         transitions.step_done(CLAIM, STEP, progress=1),
+        transitions.step_followed(transitions.step_done(CLAIM, STEP, progress=1), STEP, status_message=""),
         transitions.step_undone(CLAIM, STEP),
         transitions.condemned(CLAIM, Verdict.FAIL, JobError("m", "R"), STEP, status_message=""),
     ]

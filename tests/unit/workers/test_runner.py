@@ -69,6 +69,38 @@ async def test_each_committed_change_is_told_to_watchers_with_growing_revisions(
     assert payload["job"]["state"] == "completed"
 
 
+async def test_a_step_begins_in_the_change_that_records_the_one_before_it() -> None:
+    desk = Desk()
+    written: list[str] = []
+    apply = desk.store.apply
+
+    async def noting(transition: Transition) -> Job:
+        written.append(transition.name)
+        return await apply(transition)
+
+    desk.store.apply = noting  # type: ignore[method-assign]
+    await desk.accept()
+    await desk.run(desk.three_steps())
+    assert written == ["step_started", "step_followed", "step_followed", "step_done", "completed"]
+
+
+async def test_a_cancel_that_the_record_of_a_step_learns_of_keeps_the_next_from_being_done() -> None:
+    desk = Desk()
+    apply = desk.store.apply
+
+    async def late(transition: Transition) -> Job:
+        if transition.name == "step_followed":
+            await desk.store.request_cancel(clone_id(1))
+        return await apply(transition)
+
+    desk.store.apply = late  # type: ignore[method-assign]
+    await desk.accept()
+    job = await desk.run(desk.three_steps())
+    assert job.state is JobState.CANCELLED
+    assert desk.effects.order == ["do one", "undo two", "undo one"]
+    assert {s.state for s in job.steps} == {StepState.UNDONE}
+
+
 async def test_a_step_that_asks_for_a_retry_waits_at_least_as_long_as_it_asked() -> None:
     desk = Desk()
     await desk.accept()

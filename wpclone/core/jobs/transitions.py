@@ -7,7 +7,7 @@ store applies it as one guarded UPDATE (`WHERE job_id AND fence AND status`) tha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -41,7 +41,8 @@ Change = CloneChange | KeptSet
 class Transition:
     """One guarded change of one job.
 
-    `sets` are columns of `jobs` by name; `step` is upserted into `job_steps`; `keeps` records what a restore put aside;
+    `sets` are columns of `jobs` by name; `step` is upserted into `job_steps`, and `follower`, the step that begins with the end
+    of that one, beside it; `keeps` records what a restore put aside;
     `pause` becomes `next_run_at` relative to the database's clock; `releases` ends the claim; `forbids_cancel` requires that
     nobody asked to cancel and no verdict was written.
     """
@@ -52,6 +53,7 @@ class Transition:
     target: JobState
     sets: Mapping[str, Any] = field(default_factory=dict)
     step: Step | None = None
+    follower: Step | None = None
     clone: CloneChange | None = None
     keeps: KeptSet | None = None
     pause: timedelta | None = None
@@ -62,6 +64,11 @@ class Transition:
     def sources(self) -> frozenset[JobState]:
         """The states this transition may start from. All claimed work starts from `running`."""
         return frozenset({JobState.RUNNING})
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The rows of `job_steps` this writes."""
+        return tuple(step for step in (self.step, self.follower) if step is not None)
 
     def __post_init__(self) -> None:
         if any(self.target not in TRANSITIONS[source] for source in self.sources):
@@ -81,6 +88,11 @@ def progressed(claim: Claim, *, progress: int, status_message: str) -> Transitio
 def step_done(claim: Claim, step: Step, *, progress: int) -> Transition:
     """A step's work is recorded; the job's attempt count starts anew for the next one."""
     return _working(claim, "step_done", {"progress": progress, "attempt": 0}, step)
+
+
+def step_followed(done: Transition, follower: Step, *, status_message: str) -> Transition:
+    """`step_done`, and in the same change the start of the step that comes next: half the commits of a job."""
+    return replace(done, name="step_followed", sets={**done.sets, "status_message": status_message}, follower=follower)
 
 
 def step_undone(claim: Claim, step: Step) -> Transition:

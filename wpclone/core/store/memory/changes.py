@@ -64,8 +64,8 @@ class Changes(Part):
             values["progress"] = max(values["progress"], kept.job.progress)
         if "status_message" in values:
             values["status_message"] = clip(values["status_message"])
-        if transition.step is not None:
-            values["steps"] = with_step(kept.job.steps, transition.step, now)
+        for step in transition.steps:
+            values["steps"] = with_step(values.get("steps", kept.job.steps), step, now)
         if transition.pause is not None:
             values["next_run_at"] = now + transition.pause
         if transition.target.is_terminal:

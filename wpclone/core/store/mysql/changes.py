@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, timedelta
 from typing import Any
@@ -51,6 +52,7 @@ _KEEP_STEP = f"""INSERT INTO job_steps (job_id, name, position, state, attempts,
   ON DUPLICATE KEY UPDATE position = %(position)s, state = %(step_state)s, attempts = %(attempts)s,
     finished_at = IF(%(finishes)s, {NOW}, NULL), last_error = COALESCE(%(step_error)s, last_error),
     facts = COALESCE(%(step_facts)s, facts)"""
+_KEEP_FOLLOWER = re.sub(r"%\((?!job_id)", "%(follower_", _KEEP_STEP)
 _HELD = "SELECT job_id, fence FROM claims WHERE worker = %(worker)s"
 _RELEASE = "DELETE FROM claims WHERE job_id = %(job_id)s"
 UNLOCK_SITES = "DELETE FROM site_locks WHERE job_id = %(job_id)s"
@@ -174,19 +176,23 @@ async def _apply(session: Session, transition: Transition) -> tuple[Job, str | N
     if transition.step is not None:
         statements.append(_KEEP_STEP)
         values |= step_values(transition.step)
+    if transition.follower is not None:
+        statements.append(_KEEP_FOLLOWER)
+        values |= {f"follower_{name}": value for name, value in step_values(transition.follower).items()}
     if change is not None:
         statements.append(_clone_update(change, values))
     if transition.releases:
-        statements.append(_RELEASE)
+        statements += [_CAP, _RELEASE]
     if transition.keeps is not None:
         statements.append(_PUT_ASIDE)
     if transition.target.is_terminal:
         statements += [_LEFT if transition.target is JobState.COMPLETED else KEEP_AGAIN, UNLOCK_SITES]
         values["kept_again"] = KEPT_AGAIN.total_seconds()
-    changed, *_, cap, job, steps = await session.run(*statements, _CAP, *JOB_THEN_STEPS, **values)
+    changed, *others, job, steps = await session.run(*statements, *JOB_THEN_STEPS, **values)
     if not changed.matched:
         raise await _stale(session, transition)
-    return locked_job_from(job.rows, steps.rows), _freed(cap) if transition.releases else None
+    cap_of = _freed(others[statements.index(_CAP) - 1]) if transition.releases else None
+    return locked_job_from(job.rows, steps.rows), cap_of
 
 
 def _update(transition: Transition, sets: dict[str, Any], values: dict[str, Any]) -> str:
