@@ -96,7 +96,7 @@ async def _drive(field: Field, stub: Any, server: ServerProcess, jobs: int) -> F
     for _ in range(2):
         field.start(slots=16, empty=True)
     await _until(field, waiting - 1, 60)
-    begun, left = time.perf_counter(), field.count("SELECT COUNT(*) FROM jobs WHERE status = 'pending'")
+    begun, left = time.perf_counter(), field.count("SELECT COUNT(*) FROM jobs WHERE completed_at IS NULL")
     await _until(field, 0, 300)
     running = time.perf_counter() - begun
     news = sorted(chain.from_iterable([await _news(stub, server) for _ in range(WATCHED)]))
@@ -149,4 +149,4 @@ async def _until(field: Field, most: int, seconds: float) -> None:
     async def are_few() -> bool:
         return await asyncio.to_thread(field.count, "SELECT COUNT(*) FROM jobs WHERE completed_at IS NULL") <= most
 
-    await until_async(are_few, within=seconds, every=0.02)
+    await until_async(are_few, within=seconds, every=0.1)
