@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.wait import until_async
 from wpclone.standalone.child import Account, Child
-from wpclone.standalone.mariadb import ServerNotReady
+from wpclone.standalone.readiness import ServerNotReady
 from wpclone.standalone.supervisor import Part, PartFailed, Supervisor
 
 

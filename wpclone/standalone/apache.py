@@ -18,7 +18,7 @@ from string import Template
 
 from wpclone.standalone.child import Account, Child
 from wpclone.standalone.http_probe import status_of
-from wpclone.standalone.mariadb import ServerNotReady, tail
+from wpclone.standalone.readiness import answer_of
 
 _MODULES = (
     "mpm_prefork", "authn_core", "authn_file", "authz_core", "authz_host", "authz_user", "auth_basic", "access_compat", "alias",
@@ -186,26 +186,10 @@ async def start_and_ask(place: ApachePlace, *, within: float = 60) -> tuple[Chil
         [*_limits(place), program(), "-f", str(place.configuration), "-D", "FOREGROUND"],
         account=place.account, env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}, log=place.log, cwd=place.directory,
     )  # fmt: skip
-    try:
-        return child, await _first_answer(place, child, within)
-    except BaseException:
-        await child.stop(grace=2)
-        raise
-
-
-async def _first_answer(place: ApachePlace, child: Child, within: float) -> int:
-    try:
-        async with asyncio.timeout(within):
-            while True:
-                status = await status_of(place.port, place.host, within=within)
-                # Another server on this port may have answered; ours then ended because it could not listen.
-                if child.exit_code is not None:
-                    raise ServerNotReady(f"apache ended with {child.exit_code}: {tail(place.log)}")
-                if status is not None:
-                    return status
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise ServerNotReady(f"{place.host} did not answer within {within:.0f} s: {tail(place.log)}") from None
+    status = await answer_of(
+        child, lambda: status_of(place.port, place.host, within=within), within=within, log=place.log, grace=2
+    )
+    return child, status
 
 
 def _limits(place: ApachePlace) -> list[str]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import os
 import signal
+import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL("libc.so.6", use_errno=True)
@@ -38,8 +40,8 @@ class Account:
         return cls(os.getuid(), os.getgid())
 
     def own(self, path: Path) -> None:
-        """Hand `path` (not its content) to this account; needs root unless it is already ours."""
-        os.chown(path, self.uid, self.gid)
+        """Hand `path` (not its content, nor what it links to) to this account; needs root unless it is already ours."""
+        os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
 
 class Child:
@@ -61,9 +63,10 @@ class Child:
         cwd: Path | None = None,
         dies_with_parent: bool = True,
     ) -> Self:
-        """Start `argv` with exactly `env`, its output appended to `log`. Raises FileNotFoundError for a missing program."""
+        """Start `argv` with exactly `env`, its output appended to `log`. Raises FileNotFoundError for a missing program, OSError
+        for a log that is not a plain file."""
         drop = os.getuid() == 0 and account.uid != 0
-        with log.open("ab") as out:
+        with _opened(log) as out:
             process = await asyncio.create_subprocess_exec(
                 *argv,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -108,3 +111,14 @@ class Child:
             self.send(signal.SIGKILL)
             await self._process.wait()
         self.send(signal.SIGKILL)
+
+
+def _opened(log: Path) -> BinaryIO:
+    """The log for appending. Root opens it in a directory of the account whose program writes it: a link that account left there,
+    symbolic or hard, must not have root write where it leads."""
+    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        os.close(fd)
+        raise OSError(errno.EPERM, "not a file of its own", str(log))
+    return os.fdopen(fd, "ab")

@@ -23,7 +23,7 @@ from wpclone.standalone.child import Account
 from wpclone.standalone.clone_sites import CLONE_ID, CloneSite, CloneSites, SiteState, port_is_free
 from wpclone.standalone.firewall import Firewall, Opening
 from wpclone.standalone.http_probe import status_of
-from wpclone.standalone.mariadb import ServerNotReady
+from wpclone.standalone.readiness import ServerNotReady
 from wpclone.standalone.routes import Route, write_routes
 from wpclone.standalone.site_files import Owners, SiteDirectories
 from wpclone.standalone.web_servers import EndAll, WebServers

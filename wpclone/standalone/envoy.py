@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from wpclone.standalone.account_files import replace_file
 from wpclone.standalone.child import Account, Child
 from wpclone.standalone.http_probe import status_of
-from wpclone.standalone.mariadb import ServerNotReady, tail
+from wpclone.standalone.readiness import answer_of
 from wpclone.standalone.routes import CDS_FILE, write_routes
 
 
@@ -73,7 +74,7 @@ def prepare(place: EnvoyPlace) -> None:
     place.routes.mkdir(mode=0o755, parents=True, exist_ok=True)
     if not (place.routes / CDS_FILE).exists():
         write_routes(place.routes, [])
-    place.configuration.write_text(configuration(place))
+    replace_file(place.configuration, configuration(place).encode(), mode=0o644)
 
 
 async def start(place: EnvoyPlace) -> Child:
@@ -84,18 +85,9 @@ async def start(place: EnvoyPlace) -> Child:
         [program(), "-c", str(place.configuration), "--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"],
         account=place.account, env={"PATH": os.defpath}, log=place.log, cwd=place.directory,
     )  # fmt: skip
-    try:
-        async with asyncio.timeout(30):
-            while await status_of(place.admin_port, "127.0.0.1", "/ready", within=5) != 200:
-                if child.exit_code is not None:
-                    raise ServerNotReady(f"envoy ended with {child.exit_code}: {tail(place.log)}")
-                await asyncio.sleep(0.05)
-            if child.exit_code is not None:
-                raise ServerNotReady(f"envoy ended with {child.exit_code}: {tail(place.log)}")
-    except TimeoutError:
-        await child.stop()
-        raise ServerNotReady(f"envoy was not ready within 30 s: {tail(place.log)}") from None
-    except BaseException:
-        await child.stop()
-        raise
+
+    async def ready() -> bool | None:
+        return await status_of(place.admin_port, "127.0.0.1", "/ready", within=5) == 200 or None
+
+    await answer_of(child, ready, within=30, log=place.log)
     return child

@@ -19,7 +19,7 @@ async def status_of(port: int, host: str, path: str = "/", *, within: float) -> 
                     pass
             finally:
                 writer.close()
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError, ValueError):  # ValueError: a first line longer than a reader's limit
         return None
     words = line.split()
     return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") and words[1].isdigit() else None

@@ -109,7 +109,10 @@ class Keeper:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            raise CannotKeep(f"another run holds {path}: stop it, or give this one other uids (uid_base)") from None
+            raise CannotKeep(
+                f"another run holds {path}: stop it, or give this one another state directory (WPCLONE_STATE_DIR), "
+                "whose name chooses its uids"
+            ) from None
         return lock
 
     async def stop(self) -> None:

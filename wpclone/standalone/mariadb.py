@@ -14,13 +14,12 @@ from pathlib import Path
 
 import pymysql
 
+from wpclone.standalone.account_files import replace_file
 from wpclone.standalone.child import Account, Child
+from wpclone.standalone.readiness import ServerNotReady, answer_of, tail
 
 _BARE_ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-
-
-class ServerNotReady(RuntimeError):
-    """A server of ours did not become ready; the message ends with the last lines of its log."""
+_INSTALL_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,15 @@ async def prepare(place: MariadbPlace) -> str:
         return place.password_file.read_text().strip()
     place.directory.mkdir(parents=True, exist_ok=True)
     place.account.own(place.directory)
+    await _install(place)
+    password = secrets.token_urlsafe(24)
+    await _set_root_password(place, password)
+    # Last and in one step: without this file, what lies in the data directory counts as unfinished.
+    replace_file(place.password_file, password.encode(), mode=0o600)
+    return password
+
+
+async def _install(place: MariadbPlace) -> None:
     install = await Child.start(
         "mariadb-install-db",
         [
@@ -69,14 +77,15 @@ async def prepare(place: MariadbPlace) -> str:
         ],
         account=place.account, env=_BARE_ENV, log=place.log, cwd=place.directory,
     )  # fmt: skip
-    async with asyncio.timeout(120):
-        if await install.wait() != 0:
-            raise ServerNotReady(f"mariadb-install-db failed: {tail(place.log)}")
-    password = secrets.token_urlsafe(24)
-    await _set_root_password(place, password)
-    place.password_file.touch(mode=0o600)
-    place.password_file.write_text(password)
-    return password
+    try:
+        async with asyncio.timeout(_INSTALL_SECONDS):
+            code = await install.wait()
+    except TimeoutError:
+        raise ServerNotReady(f"mariadb-install-db did not end within {_INSTALL_SECONDS:.0f} s: {tail(place.log)}") from None
+    finally:
+        await install.stop()
+    if code != 0:
+        raise ServerNotReady(f"mariadb-install-db failed: {tail(place.log)}")
 
 
 async def _set_root_password(place: MariadbPlace, password: str) -> None:
@@ -90,16 +99,12 @@ async def _set_root_password(place: MariadbPlace, password: str) -> None:
         "FLUSH PRIVILEGES;\n"
     )
     script = place.directory / "lock.sql"
-    script.touch(mode=0o600)
-    script.write_text(sql)
-    place.account.own(script)
+    replace_file(script, sql.encode(), mode=0o600, owner=place.account)
     # --init-file runs before the server accepts connections, and --skip-networking keeps the port shut meanwhile.
     try:
         child = await _launch(place, ["--skip-networking", f"--init-file={script}"])
-        try:
-            await _answering(place, password, child)
-        finally:
-            await child.stop(grace=60)
+        await _answering(place, password, child)
+        await child.stop(grace=60)
     finally:
         script.unlink(missing_ok=True)
 
@@ -125,24 +130,15 @@ async def _launch(place: MariadbPlace, extra: list[str]) -> Child:
 async def start(place: MariadbPlace, password: str) -> Child:
     """Start the server and return once it answers a query. Raises ServerNotReady with the log's tail."""
     child = await _launch(place, [])
-    try:
-        await _answering(place, password, child)
-    except BaseException:  # cancelled, too: nobody else knows of this child yet
-        await child.stop()
-        raise
+    await _answering(place, password, child)
     return child
 
 
 async def _answering(place: MariadbPlace, password: str, child: Child) -> None:
-    try:
-        async with asyncio.timeout(90):
-            while not await asyncio.to_thread(_ping, place.socket, password):
-                if child.exit_code is not None:
-                    raise ServerNotReady(f"mariadbd ended with {child.exit_code}: {tail(place.log)}")
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        await child.stop()
-        raise ServerNotReady(f"mariadbd did not answer within 90 s: {tail(place.log)}") from None
+    async def ping() -> bool | None:
+        return await asyncio.to_thread(_ping, place.socket, password) or None
+
+    await answer_of(child, ping, within=90, log=place.log, grace=60)
 
 
 def _ping(path: Path, password: str) -> bool:
@@ -155,10 +151,3 @@ def _ping(path: Path, password: str) -> bool:
     except pymysql.err.OperationalError:
         return False
     return True
-
-
-def tail(log: Path, lines: int = 8) -> str:
-    """The last lines of a log, for an error message."""
-    if not log.exists():
-        return "(no log)"
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

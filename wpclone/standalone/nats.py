@@ -8,8 +8,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from wpclone.standalone.account_files import replace_file
 from wpclone.standalone.child import Account, Child
-from wpclone.standalone.mariadb import ServerNotReady, tail
+from wpclone.standalone.readiness import answer_of
 
 
 @dataclass(frozen=True)
@@ -46,32 +47,24 @@ async def start(place: NatsPlace) -> Child:
     place.directory.mkdir(parents=True, exist_ok=True)
     place.account.own(place.directory)
     config = place.directory / "nats.conf"
-    config.touch(mode=0o600)
-    config.write_text(
-        f'listen: 127.0.0.1:{place.port}\nmax_payload: 1MB\nauthorization {{ token: "{place.token}" }}\n'
-        f'jetstream {{ store_dir: "{place.directory / "store"}", sync_interval: always, max_file_store: 1GB }}\n'
-    )
-    place.account.own(config)
+    replace_file(config, _configuration(place).encode(), mode=0o600, owner=place.account)
     child = await Child.start(
         "nats-server", [program(), "-c", str(config)], account=place.account, env={"PATH": "/usr/bin:/bin"}, log=place.log,
         cwd=place.directory,
     )  # fmt: skip
-    try:
-        async with asyncio.timeout(30):
-            while not await _greets(place.port):
-                if child.exit_code is not None:
-                    raise ServerNotReady(f"nats-server ended with {child.exit_code}: {tail(place.log)}")
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        await child.stop()
-        raise ServerNotReady(f"nats-server did not answer within 30 s: {tail(place.log)}") from None
-    except BaseException:  # cancelled, too: nobody else knows of this child yet
-        await child.stop()
-        raise
+    await answer_of(child, lambda: _greets(place.port), within=30, log=place.log)
     return child
 
 
-async def _greets(port: int) -> bool:
+def _configuration(place: NatsPlace) -> str:
+    return (
+        f'listen: 127.0.0.1:{place.port}\nmax_payload: 1MB\nauthorization {{ token: "{place.token}" }}\n'
+        f'jetstream {{ store_dir: "{place.directory / "store"}", sync_interval: always, max_file_store: 1GB }}\n'
+    )
+
+
+async def _greets(port: int) -> bool | None:
+    """True once a NATS server speaks there, else None."""
     try:
         async with asyncio.timeout(1):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -81,5 +74,5 @@ async def _greets(port: int) -> bool:
                 writer.close()
                 await writer.wait_closed()
     except (OSError, TimeoutError):
-        return False
-    return line.startswith(b"INFO ")
+        return None
+    return line.startswith(b"INFO ") or None

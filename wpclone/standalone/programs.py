@@ -16,7 +16,7 @@ from typing import Any
 from wpclone.standalone.child import Account, Child
 from wpclone.standalone.grpc_health import serves
 from wpclone.standalone.http_probe import status_of
-from wpclone.standalone.mariadb import ServerNotReady, tail
+from wpclone.standalone.readiness import answer_of
 
 _OURS_ALONE = {
     "WPCLONE_TOKEN",
@@ -98,22 +98,12 @@ class Programs:
         child = await Child.start(
             name, [sys.executable, "-m", module], account=self.account, env=self._environment(extra), log=log, cwd=self.directory
         )
-        try:
-            async with asyncio.timeout(60):
-                while True:
-                    answers = await ready()
-                    # Another program on this port may have answered; ours then ended because it could not listen.
-                    if child.exit_code is not None:
-                        raise ServerNotReady(f"{name} ended with {child.exit_code}; {log} ends with: {tail(log)}")
-                    if answers:
-                        return child
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            await child.stop()
-            raise ServerNotReady(f"{name} was not ready within 60 s; {log} ends with: {tail(log)}") from None
-        except BaseException:
-            await child.stop()
-            raise
+
+        async def answers() -> bool | None:
+            return await ready() or None
+
+        await answer_of(child, answers, within=60, log=log)
+        return child
 
     def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         return {

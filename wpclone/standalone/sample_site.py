@@ -20,7 +20,8 @@ import aiohttp
 import pymysql
 
 from wpclone.standalone.child import Account, Child
-from wpclone.standalone.mariadb import ServerNotReady, tail
+from wpclone.standalone.http_probe import status_of
+from wpclone.standalone.readiness import ServerNotReady, answer_of
 
 _ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _MODULES = Path("/usr/lib/apache2/modules")
@@ -211,24 +212,12 @@ async def start_apache(place: Path, *, port: int, account: Account, path: str = 
     child = await Child.start(
         "sample-apache", ["apache2", "-D", "FOREGROUND", "-f", str(config)], account=account, env=_ENV, log=log, cwd=place
     )
-    try:
-        async with asyncio.timeout(30), aiohttp.ClientSession() as http:
-            while not await _answers(http, port, path):
-                if child.exit_code is not None:
-                    raise ServerNotReady(f"the sample site's apache2 ended with {child.exit_code}: {tail(log)}")
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        await child.stop()
-        raise ServerNotReady(f"the sample site's apache2 did not answer within 30 s: {tail(log)}") from None
+
+    async def answers() -> bool | None:
+        return await status_of(port, "127.0.0.1", f"{path}/wp-includes/images/blank.gif", within=10) == 200 or None
+
+    await answer_of(child, answers, within=30, log=log)
     return child
-
-
-async def _answers(http: aiohttp.ClientSession, port: int, path: str) -> bool:
-    try:
-        async with http.get(f"http://127.0.0.1:{port}{path}/wp-includes/images/blank.gif") as response:
-            return response.status == 200
-    except aiohttp.ClientError:
-        return False
 
 
 async def _first_view(options: SampleOptions) -> None:

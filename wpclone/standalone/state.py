@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wpclone.standalone.account_files import replace_file
 from wpclone.standalone.child import Account
 
 _UIDS_PER_RUN = 1000
@@ -126,12 +127,12 @@ class State:
 
 def write_private(path: Path, document: Mapping[str, Any]) -> None:
     """Replace a JSON file in one step; nobody but its owner ever reads it."""
-    _replace(path, document, mode=0o600)
+    replace_file(path, _json(document), mode=0o600)
 
 
 def write_public(path: Path, document: Mapping[str, Any]) -> None:
     """Replace a JSON file in one step; anybody may read it."""
-    _replace(path, document, mode=0o644)
+    replace_file(path, _json(document), mode=0o644)
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -147,11 +148,5 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _replace(path: Path, document: Mapping[str, Any], *, mode: int) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-        json.dump(document, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, indent=1, sort_keys=True).encode()

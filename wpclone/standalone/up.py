@@ -24,11 +24,11 @@ from wpclone.standalone.firewall import FirewallFailed
 from wpclone.standalone.installation import Installation
 from wpclone.standalone.keeper import CannotKeep, Keeper
 from wpclone.standalone.leftovers import end_leftovers
-from wpclone.standalone.mariadb import ServerNotReady
 from wpclone.standalone.ports import PortTaken, is_free
 from wpclone.standalone.programs import AdminFailed, NotACheckout
 from wpclone.standalone.programs_needed import ProgramsMissing, refuse_missing
 from wpclone.standalone.reach import Unreachable, refuse_unreachable
+from wpclone.standalone.readiness import ServerNotReady
 from wpclone.standalone.run_lock import AlreadyUp, RunLock
 from wpclone.standalone.state import State, state_directory
 from wpclone.standalone.supervisor import Part, Supervisor

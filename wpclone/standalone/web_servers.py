@@ -11,7 +11,7 @@ from wpclone.standalone import apache
 from wpclone.standalone.apache import ApachePlace
 from wpclone.standalone.child import Child
 from wpclone.standalone.http_probe import status_of
-from wpclone.standalone.mariadb import ServerNotReady
+from wpclone.standalone.readiness import ServerNotReady
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0

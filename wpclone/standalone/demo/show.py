@@ -25,7 +25,7 @@ from wpclone.standalone.demo.rest import clone_over_rest
 from wpclone.standalone.demo.stage import Stage, staged
 from wpclone.standalone.demo.tables import Database
 from wpclone.standalone.demo.web import Visitor
-from wpclone.standalone.mariadb import ServerNotReady
+from wpclone.standalone.readiness import ServerNotReady
 
 _TITLE, _WIDGET = "A sample of everything", "The widget of"
 _POST = "/sample-post-3/"

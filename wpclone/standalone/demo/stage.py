@@ -21,8 +21,9 @@ from wpclone.standalone.child import Account, Child
 from wpclone.standalone.demo.mapping import Site
 from wpclone.standalone.demo.sink import Sink
 from wpclone.standalone.demo.tables import Database
-from wpclone.standalone.mariadb import MariadbPlace, ServerNotReady, tail
+from wpclone.standalone.mariadb import MariadbPlace
 from wpclone.standalone.programs import checkout
+from wpclone.standalone.readiness import answer_of
 from wpclone.standalone.sample_site import DatabaseAdmin, SampleOptions, SampleSite, make_sample_site
 from wpclone.standalone.state import State, packages_directory, read_document
 
@@ -92,18 +93,11 @@ async def _start_service(place: Path, state: State, environ: Mapping[str, str]) 
     child = await Child.start(
         "up", [sys.executable, "-m", "wpclone.cli", "up"], account=Account.current(), env=env, log=log, cwd=root
     )
-    try:
-        async with asyncio.timeout(180):
-            while not (await status.read(state)).get("ready"):
-                if child.exit_code is not None:
-                    raise ServerNotReady(f"`wpclone up` ended with {child.exit_code}:\n{tail(log, 20)}")
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        await child.stop(grace=120)
-        raise ServerNotReady(f"`wpclone up` was not ready within 180 s:\n{tail(log, 20)}") from None
-    except BaseException:
-        await child.stop(grace=120)
-        raise
+
+    async def ready() -> bool | None:
+        return bool((await status.read(state)).get("ready")) or None
+
+    await answer_of(child, ready, within=180, log=log, grace=120)
     return child
 
 
