@@ -3,8 +3,14 @@
 The real server and two real workers, on a MariaDB that syncs each commit and a nats-server that syncs each message. Steps are
 empty, so what is measured is the cost of recording them. A peer's command measures something else on the same MariaDB, in a
 database of its own, while our processes are stopped or idle.
+
+    python -m bench.jobs [--jobs N] [--rounds N] [--peer COMMAND]
+
+Prints a table and, last, one JSON object. The peer's command takes turns with ours, round by round; its figures stand beside ours
+with their ratio (above 1: ours is better). `_peers` says what it is told and what it prints.
 """
 
+import argparse
 import asyncio
 import json
 import os
@@ -150,3 +156,25 @@ async def _until(field: Field, most: int, seconds: float) -> None:
         return await asyncio.to_thread(field.count, "SELECT COUNT(*) FROM jobs WHERE completed_at IS NULL") <= most
 
     await until_async(are_few, within=seconds, every=0.1)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.jobs")
+    parser.add_argument("--jobs", type=int, default=1000, help="jobs a round")
+    parser.add_argument("--rounds", type=int, default=1, help="rounds; the median is shown")
+    parser.add_argument("--peer", default="", help="a command that measures something else, run after each of our rounds")
+    asked = parser.parse_args()
+    ours, theirs = measure(asked.jobs, asked.rounds, asked.peer)
+    ratios = {name: ratio(name, ours[name], theirs[name]) for name in ours if name in theirs}
+    print(f"{'':28} {'ours':>10} {'peer':>10} {'ratio':>10}" if theirs else f"{'':28} {'ours':>10}")
+    for name, figure in ours.items():
+        beside = f" {theirs[name]:10.1f} {ratios[name]:10.1f}" if name in theirs else ""
+        print(f"{name:28} {figure:10.1f}{beside}")
+    print(
+        json.dumps({"bench": "jobs", "jobs": asked.jobs, "rounds": asked.rounds, "ours": ours, "peer": theirs, "ratios": ratios})
+    )
+
+
+if __name__ == "__main__":
+    main()
