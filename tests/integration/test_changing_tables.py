@@ -1,12 +1,16 @@
 """Tables that change while they are copied: what the copy has in the end, and what it says about it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
 from tests.integration.test_copy_tables import Target, _assert_equal, _Upper, target
 from tests.support.source_site import SourceSite, agent_of
 from wpclone.wordpress.agent.client import AgentClient
+from wpclone.wordpress.agent.wire import Frame
+from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.inspect import inspect
 from wpclone.wordpress.tables import TablesCopied, copy_tables
 
@@ -103,3 +107,109 @@ async def test_a_site_in_several_requests_that_nobody_changed_is_of_one_moment(m
         copied = await _copy(AgentClient(agent._session, agent.address, seconds=0.001), target)
     assert (copied.consistency, copied.fuzzy, copied.read_again) == ("SNAPSHOT", (), ())
     _assert_equal(many, target, ["wp_many", "wp_loose"])
+
+
+class _Between(AgentClient):
+    """Does something once between two requests for rows: no answer is under way, so nothing at the source waits for us."""
+
+    def before_request(self, number: int, change: Callable[[], object]) -> None:
+        self._waits, self._change = number, change
+
+    async def _ask(self, question: dict[str, object], data: bytes | None = None) -> AsyncGenerator[Frame, None]:
+        if question["verb"] == "rows":
+            self._waits -= 1
+            if self._waits == 0:
+                self._change()
+        async with aclosing(super()._ask(question, data)) as frames:
+            async for frame in frames:
+                yield frame
+
+
+async def test_a_table_dropped_while_its_rows_are_copied_is_left_out_and_told(many: SourceSite, target: Target) -> None:
+    async with agent_of(many) as agent:
+        hurried = _Between(agent._session, agent.address, seconds=0.001)
+        names = [table.name for table in (await inspect(agent)).tables]
+        # The tables come by name, a request each at least: this is in the middle of the large one.
+        hurried.before_request(names.index("wp_many") + 3, lambda: many.sql("RENAME TABLE wp_many TO kept_many"))
+        try:
+            copied = await _copy(hurried, target)
+        finally:
+            many.sql("RENAME TABLE kept_many TO wp_many")
+    assert [(item.name, item.reason) for item in copied.reported] == [
+        ("wp_many", "not copied: it was dropped at the source meanwhile")
+    ]
+    assert (copied.consistency, copied.fuzzy, copied.read_again) == ("FUZZY", ("wp_many",), ())
+    assert [table.name for table in copied.tables] == [name for name in names if name != "wp_many"]
+    assert not target.sql("SHOW TABLES LIKE 'wp\\_many'")
+    _assert_equal(many, target, ["wp_loose"])
+
+
+async def test_a_copy_gone_on_with_has_nothing_of_a_table_that_was_dropped_meanwhile(many: SourceSite, target: Target) -> None:
+    async with agent_of(many) as agent:
+        report = await inspect(agent)
+        cut = _Between(agent._session, agent.address, seconds=0.001)
+        cut.before_request([table.name for table in report.tables].index("wp_many") + 3, _killed)
+        with pytest.raises(_Killed):
+            await _copy(cut, target)
+        many.sql("RENAME TABLE wp_many TO kept_many")
+        try:
+            copied = await copy_tables(
+                agent, report, target.database, rewriter=_Upper(), fence=2, progress=lambda counts: None
+            )  # fmt: skip
+        finally:
+            many.sql("RENAME TABLE kept_many TO wp_many")
+    assert [item.name for item in copied.reported] == ["wp_many"]
+    assert not target.sql("SHOW TABLES LIKE 'wp\\_many'")
+
+
+async def test_a_copy_of_some_tables_leaves_what_is_there_of_others(many: SourceSite, target: Target) -> None:
+    async with agent_of(many) as agent:
+        report = await inspect(agent)
+        await _copy(agent, target)
+        some = replace(report, tables=tuple(table for table in report.tables if table.name == "wp_loose"))
+        await copy_tables(agent, some, target.database, rewriter=_Upper(), fence=2, progress=lambda counts: None)
+    _assert_equal(many, target, ["wp_many", "wp_loose"])
+
+
+async def test_without_a_core_table_there_is_no_copy(many: SourceSite, target: Target) -> None:
+    async with agent_of(many) as agent:
+        hurried = _Between(agent._session, agent.address, seconds=0.001)
+        hurried.before_request(1, lambda: many.sql("RENAME TABLE wp_posts TO kept_posts"))
+        try:
+            with pytest.raises(SiteError) as refused:
+                await _copy(hurried, target)
+        finally:
+            many.sql("RENAME TABLE kept_posts TO wp_posts")
+    assert (refused.value.reason, refused.value.metadata["table"]) == (Reason.SOURCE_QUERY_FAILED, "wp_posts")
+
+
+class _AtFirst(AgentClient):
+    """Does something once, at the first frame of rows: far more than fits between the source and us is still to come."""
+
+    def at_first_frame(self, change: Callable[[], object]) -> None:
+        self._changes = [change]
+
+    async def _ask(self, question: dict[str, object], data: bytes | None = None) -> AsyncGenerator[Frame, None]:
+        async with aclosing(super()._ask(question, data)) as frames:
+            async for frame in frames:
+                if question["verb"] == "rows" and self._changes:
+                    self._changes.pop()()
+                yield frame
+
+
+async def test_a_table_altered_since_the_snapshot_is_read_in_the_next(many: SourceSite, target: Target) -> None:
+    async with agent_of(many) as agent:
+        altered = _AtFirst(agent._session, agent.address)
+        altered.at_first_frame(lambda: many.sql("ALTER TABLE wp_terms FORCE"))
+        copied = await _copy(altered, target)
+    assert copied.consistency == "SNAPSHOT"
+    assert "wp_terms" in [table.name for table in copied.tables]
+    _assert_equal(many, target, ["wp_many"])
+
+
+class _Killed(Exception):
+    """As a killed worker's copy ends."""
+
+
+def _killed() -> None:
+    raise _Killed

@@ -8,7 +8,7 @@ commits anything.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import reduce
@@ -135,6 +135,11 @@ class Control:
                 b"INSERT INTO " + TABLE + b" (name, fence, cursor_json) VALUES " + values
                 + b" ON DUPLICATE KEY UPDATE cursor_json = VALUES(cursor_json)"
             )  # fmt: skip
+
+    async def forget(self, connection: Connection, names: Collection[bytes]) -> None:
+        """Remove cursors, in the transaction the caller is in."""
+        if names:
+            await connection.run(b"DELETE FROM " + TABLE + b" WHERE name IN (" + b",".join(map(literal, names)) + b")")
 
     async def load(self, connection: Connection) -> dict[bytes, Cursor]:
         """Every table's cursor."""

@@ -166,5 +166,14 @@ class SiteError(Exception):
         return f"SiteError({self.reason}, {self.message!r}, {self.metadata})"
 
 
+class TableGone(SiteError):
+    """A table that was being read has been dropped. `name` is the table's."""
+
+    def __init__(self, name: bytes, cause: SiteError) -> None:
+        super().__init__(cause.reason)
+        self.metadata = {**cause.metadata, "table": name.decode("utf-8", "replace")}
+        self.name = name
+
+
 class FencedOff(Exception):
     """Somebody with a larger fence number works on the same target: stop at once and write nothing more."""

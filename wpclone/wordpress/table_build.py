@@ -5,7 +5,7 @@ DDL commits by itself, so the fence is held by a second connection's transaction
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import replace
 
 import pymysql
@@ -71,6 +71,15 @@ class TableBuilder:
             await self.definitions.run(plan.table.create(defer=defer, engine=plan.table.engine))
         note = f"engine {plan.table.engine} was kept: InnoDB cannot have this table"
         return Cursor(exact=exact, engine=plan.table.engine, notes=(note,))
+
+    async def drop(self, names: Collection[bytes], cursors: MutableMapping[bytes, Cursor]) -> None:
+        """Have nothing of these tables in the copy, and forget how far they were."""
+        async with self._control.holding(self._rows):
+            for name in names:
+                await self.definitions.run(b"DROP TABLE IF EXISTS " + quoted(name))
+            await self._control.forget(self._rows, names)
+        for name in names:
+            cursors.pop(name, None)
 
     async def finish(self, plans: Mapping[bytes, TablePlan], cursors: MutableMapping[bytes, Cursor]) -> None:
         """Add what was deferred to tables whose rows are all there; a foreign key the rows break is noted, not made."""

@@ -21,7 +21,7 @@ from wpclone.wordpress.blocking import blocking
 from wpclone.wordpress.control import TABLE as CONTROL_TABLE
 from wpclone.wordpress.control import Control, Cursor
 from wpclone.wordpress.ddl import UnknownDdl
-from wpclone.wordpress.errors import Reason, SiteError
+from wpclone.wordpress.errors import Reason, SiteError, TableGone
 from wpclone.wordpress.file_rules import LeftOut, shown
 from wpclone.wordpress.inspect import SiteReport
 from wpclone.wordpress.ownership import CORE, USERS
@@ -50,8 +50,8 @@ _Item = tuple[TablePlan, RowsFrame, Chunk]
 class TablesCopied:
     """What a copy wrote. `consistency`: SNAPSHOT if all rows are of one moment, else FUZZY.
 
-    `fuzzy` names the tables that kept changing, `read_again` those that changed and were brought up to date. `left`: what the
-    rewriter left, by reason; `reported`: what of the tables' definitions was changed or left out.
+    `fuzzy` names the tables that kept changing or were dropped meanwhile, `read_again` those that changed and were brought up to
+    date. `left`: what the rewriter left, by reason; `reported`: what of the tables' definitions was changed or left out.
     """
 
     tables: tuple[TableCopied, ...]
@@ -140,31 +140,37 @@ class _Copy:
         self._cursors: dict[bytes, Cursor] = {}
         self._reported: list[LeftOut] = []
         self._said: dict[bytes, Mapping[str, Any]] = {}
+        self._read_again: set[bytes] = set()
+        self._gone: set[bytes] = set()
         self._one_snapshot = True
         self._told = Counts()
 
     async def run(self) -> TablesCopied:
         await self._plan()
         self._one_snapshot = not any(cursor.ranges or cursor.full for cursor in self._cursors.values())
+        begun = {table.name.encode() for table in self._report.tables} & self._cursors.keys()
+        await self._builder.drop(begun - self._plans.keys(), self._cursors)  # what an attempt before had of a table gone since
         await self._builder.create(self._plans, self._cursors)
         self._tell()
         while True:
             try:
                 await self._stream()
+                fuzzy = await self._settle()
                 break
             except _Duplicate as duplicate:
                 await self._create_exactly(duplicate.name)
-        again, fuzzy = await self._settle()
+            except TableGone as gone:
+                await self._leave_out(gone)
         await self._builder.finish(self._plans, self._cursors)
         await self._make_programs()
         self._tell()
-        return self._result(again, fuzzy)
+        return self._result(fuzzy)
 
-    async def _settle(self) -> tuple[set[bytes], set[bytes]]:
-        """Read again what changed at the source since it was read, unless all came in one snapshot. The tables read again, and
-        those that still changed."""
+    async def _settle(self) -> set[bytes]:
+        """Read again what changed at the source since it was read, unless all came in one snapshot. The tables that still
+        changed."""
         if self._one_snapshot and all(plan.is_transactional for plan in self._plans.values()):
-            return set(), set()
+            return set()
         refresher = Refresher(
             self._agent,
             self._rows,
@@ -173,9 +179,9 @@ class _Copy:
             self._cursors,
             self._chunk,
             self._insert,
+            self._read_again,
         )
-        fuzzy = await refresher.settle()
-        return refresher.changed, fuzzy
+        return await refresher.settle()
 
     async def _make_programs(self) -> None:
         """Views and triggers, after the data."""
@@ -210,11 +216,24 @@ class _Copy:
                 raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, table=known.name)
             self._plans[plan.name] = plan
 
-    def _unsupported(self, name: str, why: str) -> None:
+    def _is_core(self, name: bytes) -> bool:
         prefix = self._report.table_prefix.encode()
-        if name.encode() in {prefix + core for core in CORE + USERS}:
+        return name in {prefix + core for core in CORE + USERS}
+
+    def _unsupported(self, name: str, why: str) -> None:
+        if self._is_core(name.encode()):
             raise SiteError(Reason.TABLE_UNSUPPORTED, f"Table {name} has {why}, which cannot be copied.", table=name)
         self._reported.append(LeftOut(name, f"not copied: {why}"))
+
+    async def _leave_out(self, gone: TableGone) -> None:
+        """Go on without a table that was dropped at the source while it was copied; without a core table there is no site."""
+        if self._is_core(gone.name):
+            raise gone
+        del self._plans[gone.name]
+        await self._builder.drop([gone.name], self._cursors)
+        self._gone.add(gone.name)
+        self._reported.append(LeftOut(shown(gone.name), "not copied: it was dropped at the source meanwhile"))
+        self._one_snapshot = False
 
     async def _create_exactly(self, name: bytes) -> None:
         """Start one table again with binary collations where the source's are unknown here."""
@@ -317,7 +336,7 @@ class _Copy:
         self._told = Counts(bytes_done=size, bytes_total=self._report.table_bytes, rows_done=rows, rows_total=self._report.rows)
         self._progress(self._told)
 
-    def _result(self, again: set[bytes], fuzzy: set[bytes]) -> TablesCopied:
+    def _result(self, fuzzy: set[bytes]) -> TablesCopied:
         tables, left, reported = [], dict[str, int](), list(self._reported)
         for name, plan in self._plans.items():
             cursor = self._cursors[name]
@@ -326,9 +345,9 @@ class _Copy:
             left = sums(left, whole.left)
             notes = list(dict.fromkeys([*plan.table.notes, *cursor.notes]))
             reported += [LeftOut(shown(name), note) for note in notes]
-        changing = tuple(shown(name) for name in sorted(fuzzy))
-        read_again = tuple(shown(name) for name in sorted(again))
-        return TablesCopied(tuple(tables), "FUZZY" if fuzzy else "SNAPSHOT", tuple(reported), left, changing, read_again)
+        changing = tuple(shown(name) for name in sorted(fuzzy | self._gone))
+        read_again = tuple(shown(name) for name in sorted(self._read_again & self._plans.keys()))
+        return TablesCopied(tuple(tables), "FUZZY" if changing else "SNAPSHOT", tuple(reported), left, changing, read_again)
 
 
 async def _pour(source: AsyncGenerator[_Item, None], queue: asyncio.Queue[_Item | None]) -> None:

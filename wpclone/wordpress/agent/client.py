@@ -7,7 +7,7 @@ each entry, part and row of one call once and in order. Requests are made one at
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,13 +18,14 @@ from wpclone.wordpress.agent import wire
 from wpclone.wordpress.agent.answers import begin, frames_of
 from wpclone.wordpress.agent.asked import Asked, LargeValues, behind
 from wpclone.wordpress.agent.wire import Entry, Frame, Part, RowsFrame
-from wpclone.wordpress.errors import FencedOff, Reason, SiteError
+from wpclone.wordpress.errors import FencedOff, Reason, SiteError, TableGone
 from wpclone.wordpress.session import SiteSession, same_host
 
 _LEAST_SECONDS = 2.0
 _FAILURES = 5
 _BUSY_SECONDS = 60.0
 _LONGEST_PAUSE = 20.0
+_NO_SUCH_TABLE, _CHANGED_SINCE_SNAPSHOT = 1146, 1412
 
 
 _REASONS = {
@@ -169,7 +170,8 @@ class AgentClient:
                 await patience.after(error)
 
     async def rows(self, tables: Sequence[Asked]) -> AsyncGenerator[tuple[RowsFrame, int], None]:
-        """Rows of the tables in order, with the number of the request they came in: one request is one snapshot."""
+        """Rows of the tables in order, with the number of the request they came in: one request is one snapshot. Raises TableGone
+        for one that has been dropped."""
         patience, pending, request, first, large = _Patience(self._session), list(tables), 0, 0, LargeValues()
         while first < len(pending):
             base = first
@@ -196,6 +198,8 @@ class AgentClient:
                         yield found, request
                         patience.progress()
             except SiteError as error:
+                if _says(error.metadata, _NO_SUCH_TABLE):
+                    raise TableGone(pending[first].name, error) from error  # those before it ended well in this request
                 await patience.after(error)
             except wire.Damaged as error:
                 large.forget()
@@ -302,6 +306,11 @@ class AgentClient:
         return True
 
 
+def _says(said: Mapping[str, object], error: int) -> bool:
+    """Whether the site's database refused a query with this error, as agent.php's Database and Rows put it."""
+    return str(said.get("detail", said.get("message", ""))).startswith((f"error {error}:", f"error {error} "))
+
+
 def _failure(frame: Frame) -> SiteError | FencedOff:
     """What the agent says is wrong, in our words with its detail."""
     said = frame.json()
@@ -310,4 +319,6 @@ def _failure(frame: Frame) -> SiteError | FencedOff:
         return FencedOff(detail)
     reason = _REASONS.get(code, Reason.SOURCE_BROKEN)
     transient = {"REPLAYED": True, "BAD_REQUEST": False}.get(code)
+    if _says(said, _CHANGED_SINCE_SNAPSHOT):
+        transient = True  # the next request has a snapshot of its own
     return SiteError(reason, transient=transient, retry_after=1.0 if code == "BUSY" else None, agent=code, detail=detail)
