@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import random
@@ -29,7 +30,7 @@ from tests.support.hosting import (
 from tests.support.places import free_port, open_directory
 from tests.support.servers import SERVICE, Loop, Mariadb
 from tests.support.wait import until
-from wpclone.standalone import envoy
+from wpclone.standalone import envoy, site_files
 from wpclone.standalone.keeper import CannotKeep, Keeper
 from wpclone.wordpress.wp_config import DatabaseLogin
 
@@ -267,6 +268,44 @@ def test_a_file_of_somebody_else_is_never_given_away(run: HostingRun) -> None:
     with pytest.raises(KeeperRefused, match="UNSAFE_FILE"):
         adopt(run, made, NO_DATABASE)
     run.ask("delete", clone_id=clone_id)
+
+
+def test_a_site_nested_thousands_deep_is_removed(run: HostingRun) -> None:
+    made = run.ask("create", clone_id=new_clone_id())
+    nest(Path(made["guard_state_dir"]), 3000)
+    run.ask("delete", clone_id=made["clone_id"])
+    assert not Path(made["guard_state_dir"]).parent.exists()
+
+
+def test_a_site_that_cannot_be_removed_keeps_no_other_from_coming_back(
+    run: HostingRun, site: HostedSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = run.ask("create", clone_id=new_clone_id())["clone_id"]
+    with monkeypatch.context() as patch:
+        patch.setattr(site_files, "remove_tree", no_removal)
+        with pytest.raises(KeeperRefused, match="INTERNAL"):
+            run.ask("delete", clone_id=stuck)
+        run.stop()
+        run.start()
+        assert run.ask("describe", clone_id=stuck)["state"] == "deleting"
+        until(lambda: running_site(run, site.clone_id), within=30)
+    run.ask("delete", clone_id=stuck)
+    assert stuck not in {one["clone_id"] for one in run.ask("list")["clones"]}
+
+
+def no_removal(path: Path) -> None:
+    raise OSError(errno.EBUSY, "busy", str(path))
+
+
+def nest(directory: Path, depth: int) -> None:
+    """A chain of directories longer than any path may be."""
+    here = os.open(directory, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
 
 
 @pytest.mark.root

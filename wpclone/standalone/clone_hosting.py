@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -23,10 +24,13 @@ from wpclone.standalone.child import Account
 from wpclone.standalone.clone_sites import CLONE_ID, CloneSite, CloneSites, SiteState, port_is_free
 from wpclone.standalone.firewall import Firewall, Opening
 from wpclone.standalone.http_probe import status_of
+from wpclone.standalone.processes import ProcessesRemain
 from wpclone.standalone.readiness import ServerNotReady
 from wpclone.standalone.routes import Route, write_routes
 from wpclone.standalone.site_files import Owners, SiteDirectories
 from wpclone.standalone.web_servers import EndAll, WebServers
+
+_LOG = logging.getLogger(__name__)
 
 GUARD_FILES = frozenset({"guard.php", "mu-plugin.php", "capture-mail.sh", "robots.txt", "config.json"})
 """What `adopt` must be given; Apache's configuration names them."""
@@ -85,9 +89,11 @@ class CloneHosting:
         self._place.routes.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._sites.load()
         for site in self._sites.all():
-            await self._end_processes(site)
-            if site.state is SiteState.DELETING:
-                await self._remove(site)
+            try:
+                await (self._remove(site) if site.state is SiteState.DELETING else self._end_processes(site))
+            except (OSError, ProcessesRemain) as error:
+                # One clone's trouble keeps no other from coming back. Its own next start, or delete, meets it again.
+                _LOG.warning("%s: what an earlier run left does not go: %s", site.clone_id, error)
         for site in self._sites.all():
             if site.state is SiteState.SERVING and not port_is_free(site.port):
                 self._sites.save(replace(site, port=self._sites.free_port()))
