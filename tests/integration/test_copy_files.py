@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import random
+import shutil
 import signal
 import sys
 import threading
@@ -209,6 +210,38 @@ async def test_an_older_claim_stops_before_it_writes(source_site: SourceSite, pl
         assert len(_tree(place / "root")) == written
         await copy_files(agent, report, place / "root", fence=newer, progress=lambda counts: None)
         assert _tree(place / "root") == _expected(source_site, agent)
+
+
+@pytest.mark.parametrize("how", ["overtaken", "taken back"])
+async def test_an_older_claim_whose_place_is_cleared_away_under_it_knows_that_it_is_fenced_off(
+    source_site: SourceSite, place: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its look at the fence and its next file, which is then missing a directory."""
+    real, looks = Fence.check, []
+
+    def check(fence: Fence) -> None:
+        real(fence)
+        if fence.number == 3:
+            looks.append(fence)
+        if len(looks) == 50:
+            looks.append(fence)
+            clear()
+
+    def clear() -> None:
+        if how == "overtaken":
+            newer = Fence(place / "state", 7)
+            newer.claim()
+            TreeWriter(place / "root", newer).begin()
+        else:
+            shutil.rmtree(place / "state")
+            shutil.rmtree(place / "root")
+
+    monkeypatch.setattr(Fence, "check", check)
+    async with agent_of(source_site) as agent:
+        report = await inspect(agent)
+        with pytest.raises(FencedOff):
+            await copy_files(agent, report, place / "root", fence=Fence(place / "state", 3), progress=lambda counts: None)
+    assert len(looks) > 50
 
 
 @pytest.mark.parametrize("call", ["begin", "directory", "write", "link", "end"])

@@ -28,9 +28,12 @@ class Fence:
             fresh = self.path / "fence.new"
             fresh.write_text(str(self.number))
             os.replace(fresh, self.path / "fence")
+            there = os.stat(self.path / "fence")
+            self._seen[:] = [(there.st_ino, there.st_mtime_ns, there.st_ctime_ns)]
 
     def check(self) -> None:
-        """Raise FencedOff when a larger number is there. Cheap: its file is read only when it is another than last time."""
+        """Raise FencedOff when a larger number is there, or ours is gone with all it guards: another claim has taken the work back.
+        Cheap: the file is read only when it is another than last time."""
         try:
             there = os.stat(f"{self.path}/fence")
             seen = (there.st_ino, there.st_mtime_ns, there.st_ctime_ns)
@@ -38,6 +41,8 @@ class Fence:
                 return
             standing = int((self.path / "fence").read_bytes() or b"0")
         except FileNotFoundError:
+            if self._seen:
+                raise FencedOff("the fence has been taken away") from None
             return
         self._seen[:] = [seen] if standing <= self.number else []
         if standing > self.number:

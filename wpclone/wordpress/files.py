@@ -76,6 +76,16 @@ async def copy_files(
     Raises SiteError (TOO_LITTLE_SPACE, HOSTILE_PATH, what requests raise) and FencedOff when a newer claim writes there.
     """
     await blocking(fence.claim)
+    try:
+        return await _copied(agent, report, root, fence, progress, exclude)
+    except FileNotFoundError:
+        fence.check()  # what is missing may have been cleared away by a newer claim
+        raise
+
+
+async def _copied(
+    agent: AgentClient, report: SiteReport, root: Path, fence: Fence, progress: Progress, exclude: Sequence[str]
+) -> FilesCopied:
     state = FileState(fence.path, [[asdict(tree) for tree in report.roots], list(exclude)])
     if not await blocking(state.has_index):
         await _index(agent, report.roots, state, fence, exclude)
