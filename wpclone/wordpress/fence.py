@@ -32,8 +32,8 @@ class Fence:
             self._seen[:] = [(there.st_ino, there.st_mtime_ns, there.st_ctime_ns)]
 
     def check(self) -> None:
-        """Raise FencedOff when a larger number is there, or ours is gone with all it guards: another claim has taken the work back.
-        Cheap: the file is read only when it is another than last time."""
+        """Raise FencedOff when a larger number is there, or ours is gone with all it guards: another claim has taken the work
+        back. Cheap: the file is read only when it is another than last time."""
         try:
             there = os.stat(f"{self.path}/fence")
             seen = (there.st_ino, there.st_mtime_ns, there.st_ctime_ns)
