@@ -9,7 +9,7 @@ import signal
 from contextlib import AsyncExitStack
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from server.app import App, Rhythm, World
 from server.translate import Lives
@@ -38,6 +38,7 @@ async def run(settings: ServerSettings) -> int:
         told.set()
 
     metrics = Metrics(CollectorRegistry())
+    ProcessCollector(registry=metrics.registry)
     keys = KeyRing.from_file(settings.key_ring_file)
     async with AsyncExitStack() as stack:
         store = await MysqlStore.open(

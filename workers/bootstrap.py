@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from workers.assembly import Parts, assemble
 from workers.clone_databases import CloneDatabases, DatabaseServer
@@ -48,6 +48,7 @@ from wpclone.wordpress.address import AddressPolicy
 async def work(settings: WorkerSettings, stop: asyncio.Event, *, failpoint: str = "") -> None:
     """Work until `stop`, then drain. Raises StoreUnavailable, StoreMisconfigured, SettingsWrong, OSError when it cannot begin."""
     clock, metrics, random_source = SystemClock(), Metrics(CollectorRegistry()), random.SystemRandom()
+    ProcessCollector(registry=metrics.registry)
     keys = KeyRing.from_file(settings.key_ring_file)
     name = settings.worker_name or worker_name(socket.gethostname(), os.getpid(), os.urandom)
     database_url = settings.database_url.get_secret_value()

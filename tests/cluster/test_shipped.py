@@ -1,0 +1,56 @@
+"""Every shipped manifest before a real API server: as a dry run, and each pod before Pod Security's `restricted`."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.conftest import Clusterwide, kubectl
+
+SHIPPED = Path(__file__).parents[2] / "deploy" / "kubernetes"
+NOT_INSTALLED = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
+"""Kinds whose operators the test cluster does not have."""
+Object = dict[str, Any]
+
+
+@pytest.fixture(params=["staging", "production"])
+def objects(request: pytest.FixtureRequest, cluster: Clusterwide) -> Iterator[list[Object]]:
+    """An overlay's objects; the namespaces they need are there while the test runs."""
+    built = [thing for thing in yaml.safe_load_all(kubectl("kustomize", str(SHIPPED / "overlays" / request.param))) if thing]
+    namespaces = [thing for thing in built if thing["kind"] == "Namespace"]
+    kubectl("apply", "-f", "-", document=yaml.safe_dump_all(namespaces))
+    yield [thing for thing in built if thing["kind"] not in NOT_INSTALLED]
+    for namespace in namespaces:
+        kubectl("delete", "namespace", namespace["metadata"]["name"], "--timeout=60s", check=False)
+
+
+def test_the_api_server_takes_all_of_it(objects: list[Object]) -> None:
+    told = kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", document=yaml.safe_dump_all(objects))
+    assert told.count("server dry run") == len(objects)
+
+
+def test_each_pod_passes_the_restricted_standard(objects: list[Object]) -> None:
+    for account in [thing for thing in objects if thing["kind"] == "ServiceAccount"]:
+        kubectl("apply", "-f", "-", document=json.dumps(account))
+    kubectl("create", "serviceaccount", "default", "-n", "wpclone", check=False)
+    checked = 0
+    for thing in objects:
+        if thing["kind"] not in {"Deployment", "StatefulSet", "Job"}:
+            continue
+        template = thing["spec"]["template"]["spec"]
+        claims = [{"name": each["metadata"]["name"], "emptyDir": {}} for each in thing["spec"].get("volumeClaimTemplates", ())]
+        pod = {
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": thing["metadata"]["name"], "namespace": "wpclone"},
+            "spec": {**template, "restartPolicy": "Never", "volumes": [*template.get("volumes", ()), *claims]},
+        }  # fmt: skip
+        result = subprocess.run(
+            ["kubectl", "apply", "--dry-run=server", "-f", "-"],
+            input=json.dumps(pod), capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        checked += 1
+    assert checked == 5
