@@ -4,17 +4,21 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pymysql
 import pytest
 
+from tests.support.hosting import HostingRun, adopt, new_clone_id, stage
 from tests.support.installation import Installation, installation
 from tests.support.places import free_port
 from tests.support.source_site import SourceSite
 from tests.support.wait import until
 from wpclone.standalone.demo.web import Visitor
 from wpclone.standalone.installation import Accounts
+from wpclone.standalone.leftovers import mark
 from wpclone.standalone.ports import Ports, is_free
+from wpclone.wordpress.wp_config import DatabaseLogin
 
 
 def _uids_alive() -> set[int]:
@@ -24,7 +28,8 @@ def _uids_alive() -> set[int]:
             lines = entry.read_text().splitlines()
         except OSError:
             continue
-        alive |= {int(line.split()[1]) for line in lines if line.startswith("Uid:")}
+        if not any(line.startswith("State:\tZ") for line in lines):  # ended, and nobody's to wait for since its parent was killed
+            alive |= {int(line.split()[1]) for line in lines if line.startswith("Uid:")}
     return alive
 
 
@@ -163,3 +168,32 @@ def test_what_a_killed_up_left_is_ended_by_the_next(service: Installation) -> No
         assert [pid for pid in left if pid in {made.part("mariadb")["pid"], made.part("worker")["pid"]}] == []
         assert "ended" in made.said()
         made.down()
+
+
+@pytest.mark.root
+@pytest.mark.timeout(240)
+def test_down_ends_what_a_killed_up_left_and_status_says_so() -> None:
+    with installation() as made:
+        made.up()
+        assert made.process is not None
+        _serve_a_page(made)
+        left = [part["pid"] for part in (made.part("mariadb"), made.part("worker"))]
+        made.process.kill()
+        made.process.wait()
+        status = made.run("status")
+        assert (status.returncode, "was killed and left 5 programs" in status.stdout) == (6, True)
+        assert not _uids_alive().isdisjoint(made.state.clone_uids)
+        assert "ended what an earlier run left" in made.run("down").stderr
+        assert [pid for pid in left if mark(pid)] == []
+        assert _uids_alive().isdisjoint(made.state.clone_uids)
+        assert _firewall(made) == ""
+        assert "nothing runs" in made.run("down").stderr
+
+
+def _serve_a_page(made: Installation) -> None:
+    """Have the keeper host a clone, of one page and no database."""
+    keeper = HostingRun(SimpleNamespace(socket=made.state.keeper_socket), None, None)  # type: ignore[arg-type]
+    site = keeper.ask("create", clone_id=new_clone_id())
+    stage(site, {"index.php": "<?php echo 'here';"})
+    adopt(keeper, site, DatabaseLogin("127.0.0.1", 1, "none", "none", "none"))
+    keeper.ask("serve", clone_id=site["clone_id"])

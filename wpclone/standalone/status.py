@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from wpclone.standalone.leftovers import ProcessMark, mark
+from wpclone.standalone.leftovers import ProcessMark, mark, runs
 from wpclone.standalone.run_lock import holder
 from wpclone.standalone.state import State, read_document, state_directory, write_public
 from wpclone.standalone.supervisor import Standing
@@ -44,12 +44,16 @@ def marks(path: Path) -> list[ProcessMark]:
 
 
 async def read(state: State) -> dict[str, Any]:
-    """What `status` shows: `{"up": bool, "ready": bool, "pid", "state", "addresses", "parts": […], "clones": […]}`."""
+    """What `status` shows: `{"up": bool, "ready": bool, "left", "pid", "state", "addresses", "parts": […], "clones": […]}`.
+
+    `left` counts the programs that go on running after their `up` was killed.
+    """
     pid = holder(state.lock)
     if pid is None:
         return {
             "up": False,
             "ready": False,
+            "left": sum(runs(seen) for seen in marks(state.status)),
             "pid": None,
             "state": str(state.directory),
             "addresses": {},
@@ -61,6 +65,7 @@ async def read(state: State) -> dict[str, Any]:
     return {
         "up": True,
         "ready": document.get("pid") == pid and bool(document.get("ready")),
+        "left": 0,
         "pid": pid,
         "state": str(state.directory),
         "addresses": document.get("addresses", {}),
@@ -88,6 +93,8 @@ async def _clones(socket: Path) -> list[dict[str, Any]] | None:
 
 def text(status: Mapping[str, Any]) -> str:
     """The status for people."""
+    if status["left"]:
+        return f"`wpclone up` for {status['state']} was killed and left {status['left']} programs: `wpclone down` ends them\n"
     if not status["up"]:
         return f"nothing runs for {status['state']}; `wpclone up` starts it\n"
     lines = [f"{'up' if status['ready'] else 'starting'}: process {status['pid']}, state in {status['state']}"]
