@@ -19,6 +19,7 @@ from server.blocking import BlockingService
 from server.estimates import Estimates
 from server.health import Health
 from server.interceptors import Edge
+from server.measure import Measure
 from server.restoring import Restoring
 from server.ringer import Ringer
 from server.service import CloneService, Parts
@@ -83,6 +84,7 @@ class Rhythm:
 
     reread: float = 5.0
     estimates: float = 60.0
+    measure: float = 5.0
     beat: Beat = field(default_factory=Beat)
 
 
@@ -132,6 +134,7 @@ class App:
         self._keep("watch.reread", self._watches.reread, self._rhythm.reread)
         self._keep("ringer", self._ringer.once, 0.0)
         self._keep("estimates", self._estimates.refresh, self._rhythm.estimates)
+        self._keep("measure", Measure(self._world.store, self._world.bus, self._world.metrics).once, self._rhythm.measure)
         await self._server.start()
         _log.info("server.serving", address=address, port=port)
         return port

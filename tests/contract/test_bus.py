@@ -51,6 +51,22 @@ async def test_a_ring_put_back_comes_at_once_to_the_next_who_asks(bus: Bus) -> N
     await second.ack()
 
 
+async def test_storage_grows_with_rings_and_falls_with_acknowledgements(bus: Bus) -> None:
+    for sequence in range(1, 4):
+        await bus.ring(Ring(JOB, sequence, Priority.NORMAL))
+    full = await bus.storage()
+    assert full.used > 3 * len(JOB)
+    for _ in range(3):
+        delivery = await bus.take(Priority.NORMAL, wait=2)
+        assert delivery is not None
+        await delivery.ack()
+
+    async def has_fallen() -> bool:
+        return (await bus.storage()).used < full.used
+
+    await until_async(has_fallen, within=5)
+
+
 async def test_rings_come_in_order_and_a_waiting_taker_gets_one_at_once(bus: Bus) -> None:
     waiting = asyncio.create_task(bus.take(Priority.NORMAL, wait=10))
     await asyncio.sleep(0)

@@ -176,6 +176,16 @@ def test_envoy_takes_its_configuration() -> None:
         assert result.returncode == 0, result.stderr[-800:]
 
 
+def test_nats_takes_its_configuration() -> None:
+    (config,) = [thing["data"]["nats.conf"] for thing in OBJECTS if thing["kind"] == "ConfigMap" and "nats.conf" in thing["data"]]
+    with open_directory("nats") as directory:
+        (directory / "nats.conf").write_text(config)
+        command = [Path(sys.executable).parent / "nats-server", "-t", "-c", directory / "nats.conf"]
+        env = {"POD_NAME": "nats-0", "NATS_PASSWORD": "played", "NATS_ROUTE_PASSWORD": "played"}
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
+        assert result.returncode == 0, result.stderr[-800:]
+
+
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, which contains kustomize")
 @pytest.mark.parametrize("overlay", ["staging", "production"])
 def test_an_overlay_builds(overlay: str) -> None:

@@ -7,14 +7,12 @@ from datetime import timedelta
 from workers.clone_databases import CloneDatabases
 from workers.delete_plan import VERSION
 from workers.maintenance.expire import Expiry
-from workers.maintenance.measure import Measure
 from workers.maintenance.prune import Prune
 from workers.maintenance.release_kept import ReleaseKept
 from workers.maintenance.sweep import Sweep
 from workers.maintenance.sync_expiry import SyncExpiry
 from workers.runtimes import Runtime
 from wpclone.core.ids import Randomness
-from wpclone.core.metrics import Metrics
 from wpclone.core.secrets import KeyRing
 from wpclone.core.store import JobStore
 from wpclone.core.supervise import Loop
@@ -23,15 +21,12 @@ JOBS_KEPT = timedelta(days=30)
 """How long finished jobs are kept, unless their clone lives."""
 
 
-def schedule(
-    store: JobStore, runtime: Runtime, databases: CloneDatabases, metrics: Metrics, randomness: Randomness, keys: KeyRing
-) -> list[Loop]:
+def schedule(store: JobStore, runtime: Runtime, databases: CloneDatabases, randomness: Randomness, keys: KeyRing) -> list[Loop]:
     """All loops but the relay, which every worker has."""
     return [
         Loop("expire", Expiry(store, randomness, VERSION).once, 2.0),
         Loop("sync_expiry", SyncExpiry(store, runtime).once, 2.0),
         Loop("release_kept", ReleaseKept(store, keys, randomness).once, 30.0),
-        Loop("measure", Measure(store, metrics).once, 5.0),
         Loop("sweep", Sweep(store, runtime, databases, removes_unknown=False).once, 300.0),
         Loop("prune", Prune(store, JOBS_KEPT).once, 600.0),
     ]

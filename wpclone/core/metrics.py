@@ -28,6 +28,7 @@ class Metrics:
         )
         self.queue_depth = Gauge("clone_queue_depth", "Jobs that may run now and do not.", registry=registry)
         self.queue_oldest_seconds = Gauge("clone_queue_oldest_seconds", "How long the oldest of them waits.", registry=registry)
+        self.queue_running = Gauge("clone_queue_running", "Jobs that run, at whichever worker.", registry=registry)
         self.jobs_running = Gauge("clone_jobs_running", "Jobs running in this process.", registry=registry)
         self.needs_attention = Gauge("clone_needs_attention", "Jobs whose undo gave up.", registry=registry)
         self.lapses = Counter("clone_lapses_total", "Claims taken over because their lease had ended.", registry=registry)
@@ -44,6 +45,10 @@ class Metrics:
             buckets=_DELAY_SECONDS,
         )  # fmt: skip
         self.bus_connected = Gauge("clone_bus_connected", "1 while NATS is reachable.", registry=registry)
+        self.bus_storage_bytes = Gauge("clone_bus_storage_bytes", "What JetStream keeps on disk for us.", registry=registry)
+        self.bus_storage_limit_bytes = Gauge(
+            "clone_bus_storage_limit_bytes", "The most it may keep; infinite without a limit.", registry=registry
+        )
         self.cluster_relists = Counter(
             "clone_cluster_relists_total", "Lists of a kind of Kubernetes object, and why.", ["kind", "reason"], registry=registry
         )

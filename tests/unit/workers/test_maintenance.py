@@ -7,18 +7,16 @@ import pytest
 from tests.support.jobs import CUSTOMER, clone_id, clone_plan, planned
 from tests.unit.workers.desk import Desk
 from workers.maintenance.expire import Expiry
-from workers.maintenance.measure import Measure
 from workers.maintenance.prune import Prune
 from workers.maintenance.relay import Relay
 from workers.maintenance.release_kept import ReleaseKept
 from workers.maintenance.sweep import Sweep
 from workers.maintenance.sync_expiry import SyncExpiry
 from workers.runtimes.memory import MemoryRuntime
-from workers.step import StepContext
 from wpclone.core.jobs import transitions
-from wpclone.core.jobs.errors import BusUnavailable, Fatal, StoreUnavailable
+from wpclone.core.jobs.errors import BusUnavailable, StoreUnavailable
 from wpclone.core.jobs.job import Job, Limits, NewJob, Ring
-from wpclone.core.jobs.states import JobKind, KeptState, Priority, Verdict
+from wpclone.core.jobs.states import JobKind, KeptState, Priority
 from wpclone.core.jobs.transitions import KeptSet
 from wpclone.core.secrets import KeyRing
 from wpclone.core.store import Page
@@ -212,29 +210,6 @@ async def test_old_finished_jobs_are_pruned_and_live_clones_kept() -> None:
     desk.clock.advance(timedelta(days=40))
     await Prune(desk.store, timedelta(days=30)).once()
     assert await desk.store.get_job(clone_id(1)) is not None
-
-
-async def test_the_queue_is_measured() -> None:
-    desk = Desk()
-    await desk.accept()
-    desk.clock.advance(7)
-    await Measure(desk.store, desk.metrics).once()
-    assert desk.metrics.queue_depth._value.get() == 1
-    assert desk.metrics.queue_oldest_seconds._value.get() == 7
-
-
-async def test_jobs_that_need_attention_are_counted() -> None:
-    desk = Desk()
-    await desk.accept()
-
-    def refuses(_context: StepContext) -> None:
-        raise Fatal("STUCK", "It does not go away.")
-
-    plan = clone_plan(planned(desk.step("one", acts=refuses, undo_acts=refuses)))
-    job = await desk.run_to_the_end(plan)
-    assert (job.needs_attention, job.verdict) == (True, Verdict.FAIL)
-    await Measure(desk.store, desk.metrics).once()
-    assert desk.metrics.registry.get_sample_value("clone_needs_attention") == 1
 
 
 async def kept_restore(desk: Desk, keys: KeyRing) -> Job:

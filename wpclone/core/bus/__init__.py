@@ -7,10 +7,19 @@ Every method but `rings` and `events` returns or raises BusUnavailable within it
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wpclone.core.jobs.job import Ring
 from wpclone.core.jobs.states import Priority
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What the rings take of the broker's disk, in bytes. `limit` is what our account there may take; None without one."""
+
+    used: int
+    limit: int | None
 
 
 class Delivery(Protocol):
@@ -48,6 +57,9 @@ class Bus(Protocol):
 
     async def ensure(self) -> bool:
         """Make stream and consumers where they are missing; True when the stream had to be made anew."""
+
+    async def storage(self) -> Storage:
+        """For metrics. Raises BusUnavailable."""
 
     async def close(self) -> None:
         """Disconnect; idempotent."""

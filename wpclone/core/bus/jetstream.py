@@ -20,7 +20,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NoStreamResponseError, NotFoundError, ServiceUnavailableError
 
-from wpclone.core.bus import subjects
+from wpclone.core.bus import Storage, subjects
 from wpclone.core.bus.events import EVENTS_KEPT, event_bytes, read_event, read_ring, ring_bytes
 from wpclone.core.jobs.errors import BusUnavailable, WpcloneError
 from wpclone.core.jobs.job import Ring
@@ -204,6 +204,17 @@ class JetStreamBus:
             raise BusUnavailable from e
         anew, self._was_made_anew = self._was_made_anew, False
         return anew
+
+    async def storage(self) -> Storage:
+        """See Bus.storage; `account_info` of JetStream (-1 there: no limit)."""
+        self._check()
+        try:
+            async with asyncio.timeout(2 * CALL_SECONDS):
+                account = await self._js.account_info()
+        except (NatsError, TimeoutError, OSError) as e:
+            raise BusUnavailable from e
+        limit = account.limits.max_storage
+        return Storage(account.storage, limit if limit >= 0 else None)
 
     async def close(self) -> None:
         """See Bus.close."""

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wpclone.core.bus.events import EVENTS_KEPT, matches
+from wpclone.core.bus import Storage
+from wpclone.core.bus.events import EVENTS_KEPT, matches, ring_bytes
 from wpclone.core.jobs.errors import BusUnavailable
 from wpclone.core.jobs.job import Ring
 from wpclone.core.jobs.states import Priority
@@ -134,6 +135,12 @@ class MemoryBus:
         anew = not self._has_stream
         self._has_stream = True
         return anew
+
+    async def storage(self) -> Storage:
+        """See Bus.storage."""
+        self._check()
+        letters = [letter for queue in self._queues.values() for letter in queue.letters]
+        return Storage(sum(len(ring_bytes(letter.ring)) for letter in letters if letter.ring is not None), None)
 
     async def close(self) -> None:
         """See Bus.close."""
