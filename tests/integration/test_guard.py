@@ -33,6 +33,10 @@ EARLY = (
     "<?php wp_remote_get('http://early.example.com/beacon?secret=1');"
     " add_action('plugins_loaded', function () { wp_mail('early@example.com', 'early', 'from an mu-plugin'); }, -1);"
 )
+RULES = (
+    "RewriteEngine On\nRewriteBase /\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteCond %{REQUEST_FILENAME} !-d\n"
+    "RewriteRule . /index.php [L]\n"
+)
 DROP_IN = "<?php define('DROP_IN_RAN', true);"
 
 
@@ -41,6 +45,7 @@ def site(mariadb_server: Mariadb) -> Iterator[HostedSite]:
     """A WordPress that was installed inside a clone, with a plugin that hides the login and an mu-plugin that phones home."""
     files = {
         "wp-probe.php": PROBE_IN_WORDPRESS,
+        ".htaccess": RULES,
         "robots.txt": "User-agent: *\nAllow: /\n",
         "wp-content/plugins/wps-hide-login/hide.php": HIDE_LOGIN,
         "wp-content/plugins/hello/hello.php": HELLO,
@@ -305,6 +310,24 @@ def test_without_the_guard_itself_nothing_of_the_site_runs(site: HostedSite) -> 
         until(lambda: runs().status == 500, within=10)
         assert "ran" not in runs().body
     until(lambda: runs().status == 200, within=10)
+
+
+def test_links_without_a_host_into_the_sources_directory_lead_to_the_clones_root(site: HostedSite) -> None:
+    site.adopt(config={"source_path": "/blog"})
+    try:
+        for asked, leads in (
+            ("/blog/hello-world/?x=1", "/hello-world/?x=1"), ("/Blog", "/"), ("/blog?p=1", "/?p=1"),
+            ("/blog/wp-login.php", "/wp-login.php"), ("/blog//evil.example/x", "/evil.example/x"),
+        ):  # fmt: skip
+            answer = site.get(asked)
+            assert (answer.status, answer.headers.get("location")) == (307, site.site["url"] + leads), asked
+        assert site.get("/blogger/").status == 404
+        page = "array('post_title' => 'Blog', 'post_name' => 'blog', 'post_type' => 'page', 'post_status' => 'publish')"
+        site.php(f"wp_insert_post({page});", in_wordpress=True)
+        assert site.get("/blog/").status == 200
+    finally:
+        site.adopt()
+    assert site.get("/blog/hello-world/").status != 307
 
 
 def test_a_clone_long_past_its_end_answers_410(site: HostedSite) -> None:

@@ -147,6 +147,8 @@ async def test_a_clone_works_and_a_clone_of_the_clone_is_the_clone(nasty_source:
             page = await asyncio.to_thread(fetch, site["port"], host, path)
             assert (page.status, expected.decode() in page.body) == (200, True), path
             assert urlsplit(nasty_source.url).netloc not in page.body
+        page = await asyncio.to_thread(fetch, site["port"], host, "/blog/sample-post-1/")  # a link without a host
+        assert (page.status, page.headers["location"]) == (307, site["url"] + "/sample-post-1/")
         before = await asyncio.to_thread(_clone_content, yard, first.job_id)
         address = _agent_in(site)
         second = await yard.clone({"agent_key": address.key.hex()}, url=address.url)

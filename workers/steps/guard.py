@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from workers.clone_agent import clone_agent
 from workers.clone_databases import database_name
@@ -55,7 +56,7 @@ class Guard:
         place = await self._room.runtime.ready(context.clone_id)
         login = _admin(context, report)
         wp_config, constants = generate_wp_config(_wp_config(context, report, place, _kept(context)))
-        settings = self._settings(context, clone, place, login)
+        settings = self._settings(context, clone, place, login, source_path=urlsplit(report.home).path.rstrip("/"))
         guard = {**guard_files(), **clone_agent(settings.key), "config.json": guard_config(settings)}
         place = await self._room.runtime.expose(context.clone_id, Content(wp_config, guard))
         withheld = dict(report.withheld) | {name: str(why) for name, why in constants.withheld.items()}
@@ -78,7 +79,7 @@ class Guard:
             raise Fatal("CLONE_GONE", "The clone's record has gone.")
         return clone
 
-    def _settings(self, context: StepContext, clone: Clone, place: Place, login: str) -> GuardSettings:
+    def _settings(self, context: StepContext, clone: Clone, place: Place, login: str, *, source_path: str) -> GuardSettings:
         try:
             key = self._room.keys.decrypt(clone.guard_key or b"", clone.clone_id)
         except SecretsUnreadable as error:
@@ -86,6 +87,7 @@ class Guard:
         return GuardSettings(
             clone_id=clone.clone_id, url=place.url, expires_at=self._room.now() + clone.ttl, admin_login=login,
             password=context.secrets.admin_password, salt=derive(key, "password-salt")[:16], key=key, state_dir=place.guard_state,
+            source_path=source_path,
         )  # fmt: skip
 
 

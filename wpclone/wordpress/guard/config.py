@@ -51,7 +51,8 @@ class GuardSettings:
     """One clone as its guard must know it.
 
     `expires_at` is aware; `salt` is at least 16 and `key` at least 32 random bytes; `state_dir` is a directory the clone's
-    PHP may write; `allow_hosts` are host names, or `host:port`, that WordPress may reach.
+    PHP may write; `allow_hosts` are host names, or `host:port`, that WordPress may reach. `source_path` is the directory of its
+    host that the source is in, empty or like `/blog`.
     """
 
     clone_id: str
@@ -64,6 +65,7 @@ class GuardSettings:
     state_dir: str
     allow_hosts: Sequence[str] = ()
     also_inactive: Sequence[str] = ()
+    source_path: str = ""
 
 
 def guard_config(settings: GuardSettings) -> bytes:
@@ -84,6 +86,7 @@ def guard_config(settings: GuardSettings) -> bytes:
             "allow_hosts": [host.lower() for host in settings.allow_hosts],
             "inactive_plugins": list(inactive),
             "state_dir": settings.state_dir,
+            "source_path": settings.source_path,
         },
         indent=1,
     )

@@ -101,6 +101,25 @@ function wpclone_guard_link() {
 	exit;
 }
 
+/**
+ * Action `template_redirect`: an address in the directory that the source has at its host leads to where it is at the clone's root.
+ *
+ * Links without a host (`/blog/about/`) stay in the copy as they are, so that they are right again when it is restored. What the
+ * clone itself has at such an address comes first. Clones from before have no `source_path`.
+ */
+function wpclone_guard_moved() {
+	$config = wpclone_guard_config();
+	$path   = isset( $config['source_path'] ) ? (string) $config['source_path'] : '';
+	$asked  = isset( $_SERVER['REQUEST_URI'] ) ? (string) $_SERVER['REQUEST_URI'] : '';
+	if ( '' === $path || ! is_404() || ! preg_match( '#\\A' . preg_quote( $path, '#' ) . '(?=[/?]|\\z)#i', $asked ) ) {
+		return;
+	}
+	nocache_headers();
+	// One slash, whatever came: `//` would begin a host. 307: a form keeps what it sends.
+	wp_safe_redirect( home_url( '/' . ltrim( substr( $asked, strlen( $path ) ), '/' ) ), 307 );
+	exit;
+}
+
 /** The banner's sentence, in plain text. */
 function wpclone_guard_sentence() {
 	return 'This is a clone of a site. It is removed after ' . gmdate( 'Y-m-d H:i', wpclone_guard_config()['ends'] ) . ' UTC. It sends no mail and reaches no other server.';
@@ -129,6 +148,7 @@ function wpclone_guard_bar( $bar ) {
 add_filter( 'authenticate', 'wpclone_guard_authenticate', PHP_INT_MIN, 3 );
 add_filter( 'authenticate', 'wpclone_guard_authenticate', PHP_INT_MAX, 3 );
 add_action( 'init', 'wpclone_guard_link', PHP_INT_MIN );
+add_action( 'template_redirect', 'wpclone_guard_moved', PHP_INT_MIN ); // before WordPress guesses what was meant
 add_action( 'wp_footer', 'wpclone_guard_banner', PHP_INT_MAX );
 add_action( 'admin_footer', 'wpclone_guard_banner', PHP_INT_MAX );
 add_action( 'login_footer', 'wpclone_guard_banner', PHP_INT_MAX );
