@@ -309,6 +309,7 @@ _ODD = {
     " CONSTRAINT odd_check CHECK (id > 0),"
     " CONSTRAINT odd_key FOREIGN KEY (parent) REFERENCES wp_odd_parent (id) ON DELETE CASCADE)",
     "wp_odd_bytes": "CREATE TABLE wp_odd_bytes (b longblob, t longtext, d datetime NOT NULL DEFAULT '0000-00-00 00:00:00')",
+    "wp_odd_days": "CREATE TABLE wp_odd_days (id int PRIMARY KEY, d date, t datetime NOT NULL)",
 }
 
 
@@ -321,14 +322,20 @@ async def test_odd_tables_and_long_rows_arrive_within_a_hosts_limits(source_site
         source_site.sql(f"SET STATEMENT sql_mode='' FOR {made}")
     source_site.sql("INSERT INTO wp_odd_parent VALUES (18446744073709551614, 'a'), (1, 'b')")
     source_site.sql("INSERT INTO wp_odd_child (id, parent) VALUES (1, 18446744073709551614), (2, NULL)")
+    days = "INSERT INTO wp_odd_days VALUES (%s, '2023-02-30', '2023-02-31 01:02:03')"
+    impossible = f"SET STATEMENT sql_mode='ALLOW_INVALID_DATES' FOR {days}"
+    source_site.sql(impossible, 1)
     long = secrets.token_bytes(9_000_000)
     source_site.sql("INSERT INTO wp_odd_bytes (b, t) VALUES (%s, %s), (NULL, '')", long, f"{source_site.url}/ 'x' \\")
     target_site.sql("CREATE TABLE wp_odd_parent (id int PRIMARY KEY, old text)")
+    target_site.sql(_ODD["wp_odd_days"])
+    target_site.sql(impossible, 2)
     try:
         async with restoring(source_site, target_site) as restore:
             await restore.target.claim()
             assert restore.target.part_bytes < 760_000
             await restore.tables(list(_ODD))
+            assert await restore.target.carry("wp_odd_days", [(b"2",)]) == 1
             plan = await restore.plan(FileChoice(paths=("nothing",)))
             await restore.target.seal(plan, list(_ODD))
             await restore.target.swap(expected=await restore.target.marks(list(_ODD)))
@@ -338,6 +345,8 @@ async def test_odd_tables_and_long_rows_arrive_within_a_hosts_limits(source_site
             assert target_site.sql("SELECT * FROM wp_odd_child") == source_site.sql("SELECT * FROM wp_odd_child")
             found = {row[0]: row[1] for row in target_site.sql("SELECT t, b FROM wp_odd_bytes")}
             assert found == {f"{target_site.url}/ 'x' \\": long, "": None}
+            arrived = target_site.sql("SELECT id, CAST(d AS CHAR), CAST(t AS CHAR) FROM wp_odd_days ORDER BY id")
+            assert arrived == [(number, "2023-02-30", "2023-02-31 01:02:03") for number in (1, 2)]
             assert "REFERENCES `wp_odd_parent`" in str(target_site.sql("SHOW CREATE TABLE wp_odd_child")[0][1])
             target_site.sql("DELETE FROM wp_odd_parent WHERE id = 18446744073709551614")
             assert [row[0] for row in target_site.sql("SELECT id FROM wp_odd_child")] == [2]
@@ -345,8 +354,8 @@ async def test_odd_tables_and_long_rows_arrive_within_a_hosts_limits(source_site
             assert "old" in str(target_site.sql("SHOW CREATE TABLE wp_odd_parent")[0][1])
     finally:
         target_site.put(".htaccess", access)
-        target_site.sql("DROP TABLE IF EXISTS wp_odd_child, wp_odd_parent, wp_odd_bytes")
-        source_site.sql("DROP TABLE IF EXISTS wp_odd_child, wp_odd_parent, wp_odd_bytes")
+        target_site.sql("DROP TABLE IF EXISTS wp_odd_child, wp_odd_parent, wp_odd_bytes, wp_odd_days")
+        source_site.sql("DROP TABLE IF EXISTS wp_odd_child, wp_odd_parent, wp_odd_bytes, wp_odd_days")
 
 
 @pytest.mark.root

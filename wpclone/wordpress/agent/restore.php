@@ -217,7 +217,8 @@ final class Tables
         $this->db = $db;
         $this->hex = substr(hash('sha256', $db->prefix . "\0" . $id), 0, 6);
         $this->fence = $fence;
-        $db->query("SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO', foreign_key_checks=0, wait_timeout=120");
+        // Zero ids and the 30th of February are the source's truth, as in a clone (target.py).
+        $db->query("SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', foreign_key_checks=0, wait_timeout=120");
         @$db->link->query('SET SESSION check_constraint_checks=0'); // MariaDB only
         @$db->link->query('SET SESSION sql_require_primary_key=0'); // MySQL only
     }
