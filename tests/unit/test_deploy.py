@@ -154,6 +154,17 @@ def test_each_alert_says_what_is_wrong_and_how_bad_it_is() -> None:
         assert len(rule["annotations"]["summary"]) > 30
 
 
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (Debian's package prometheus)")
+def test_prometheus_takes_the_rules() -> None:
+    (rules,) = [thing["spec"] for thing in OBJECTS if thing["kind"] == "PrometheusRule"]
+    with open_directory("rules") as directory:
+        (directory / "rules.yaml").write_text(yaml.safe_dump(rules))
+        command = ["promtool", "check", "rules", directory / "rules.yaml"]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert result.returncode == 0, result.stderr
+        assert f"{sum(len(group['rules']) for group in rules['groups'])} rules found" in result.stdout
+
+
 def _script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("envoy_bootstrap", SHIPPED / "envoy_bootstrap.py")
     assert spec is not None
