@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 from workers.clone_databases import CloneDatabases, base_name, database_name, scratch_name
 from workers.merge.merge import Business, Merge, Places
+from workers.outward import outward
 from workers.restore_request import RestoreRequest
 from workers.restore_sites import RestoreSites
 from workers.step import StepContext
 from workers.steps.copy_tables import mapping
 from workers.steps.examine_target import Examined, ExamineTarget, examined
 from workers.target_copy import TargetCopy
-from wpclone.wordpress.inspect import SiteReport
 from wpclone.wordpress.preserve import drops_option, is_order_type, keeps_option
 from wpclone.wordpress.progress import Progress
 from wpclone.wordpress.restore.options import OptionsSettled, settle_options
 from wpclone.wordpress.restore.target import RestoreTarget
-from wpclone.wordpress.rewrite import Mapping, Rewriter
+from wpclone.wordpress.rewrite import Rewriter
 
 _SECONDS = 3 * 3600.0
 
@@ -92,13 +92,3 @@ class RestoreMerge:
     def staged(self) -> list[str]:
         """The target's names of the tables that change, by what `merge_tables` found."""
         return [table["name"] for table in self.context.facts["merge_tables"]["tables"] if table["how"] != "nothing"]
-
-
-def outward(source: SiteReport, target: SiteReport) -> Mapping:
-    """Where the source's addresses and directories are at the target: each of its roots where the target has it."""
-    there = mapping(source, target.home, target.abspath)
-    places = {root.place: root.path for root in target.roots}
-    content = ((f"{source.abspath.rstrip('/')}/{place}", path) for place, path in places.items() if place)
-    pairs = [pair for pair in content if pair[0].startswith("/")]
-    moved = Mapping.of([source.home], target.home, [*pairs, *there.paths])
-    return Mapping(there.sources, there.target, moved.paths)

@@ -129,6 +129,7 @@ DIRECTORIES = Mapping.of(["https://a.test"], "https://b.test", [("/var/www/html"
         ("x\\n/var/www/html", "x\\n/srv/c1"),
         ("/var/www/html2 /var/www/html.bak /var/www/html-old", None),
         ("/mnt/var/www/html ./var/www/html ~/var/www/html", None),
+        ("mnt\\/var\\/www\\/html mnt%2Fvar%2Fwww%2Fhtml", None),
         ("/VAR/www/html", None),
     ],
 )

@@ -78,24 +78,25 @@ def mapping(report: SiteReport, url: str, docroot: str) -> Mapping:
         (path, f"{docroot.rstrip('/')}/{root.place}".rstrip("/")) for root in report.roots for path in (root.path, root.real)
     ]
     with_paths = Mapping.of(
-        [report.home], url, [*(pair for pair in paths if pair[0].rstrip("/").startswith("/")), *_relative(report)]
+        [report.home], url, [*(pair for pair in paths if pair[0].rstrip("/").startswith("/")), *relative(report)]
     )
     by_length = sorted(locations.values(), key=lambda location: -len(location.path))
     return Mapping(tuple(by_length), with_paths.target, with_paths.paths)
 
 
-_ADDRESSES = {"WP_CONTENT_URL": "content", "WP_PLUGIN_URL": "plugins", "WPMU_PLUGIN_URL": "mu-plugins"}
+ADDRESSES = {"WP_CONTENT_URL": "content", "WP_PLUGIN_URL": "plugins", "WPMU_PLUGIN_URL": "mu-plugins"}
+"""Constants that say where content directories are shown, by the directory's name."""
 
 
 def _content_addresses(report: SiteReport) -> Iterator[tuple[str, str]]:
     """Where the source shows its content directories, and their paths below the clone's address."""
-    for name, root in _ADDRESSES.items():
+    for name, root in ADDRESSES.items():
         address = report.constants.get(name)
         if isinstance(address, str) and address.startswith(("http://", "https://")) and urlsplit(address).hostname:
             yield address, "/" + place_of(report.roots, root)
 
 
-def _relative(report: SiteReport) -> list[tuple[str, str]]:
+def relative(report: SiteReport) -> list[tuple[str, str]]:
     """Addresses without a host, as far as they cannot be anything else: `/blog/wp-content` of a site at `/blog`, `/app/uploads`
     of one whose content is shown at `/app`."""
     path = urlsplit(report.siteurl).path.rstrip("/")

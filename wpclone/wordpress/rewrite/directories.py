@@ -8,8 +8,9 @@ from wpclone.wordpress.rewrite.edits import Edit
 
 _NEAR = 64
 _ESCAPE_BACK = rb"[0-9a-f]{2}(?:52)*%|(?:[nrtbf]|[0-9a-f]{4}u)" + spelling.ESCAPER_BACK
-_ROOT_BACK = re.compile(rb"(?P<slash>" + spelling.SLASH_BACK + rb")(?:(?![a-z0-9_.~-])|" + _ESCAPE_BACK + rb")")
-"""Before the first segment, reversed: the root's slash, and no name before it unless it is only an escape's end."""
+_ROOT_BACK = re.compile(rb"(?P<slash>(?>" + spelling.SLASH_BACK + rb"))(?:(?![a-z0-9_.~-])|" + _ESCAPE_BACK + rb")")
+"""Before the first segment, reversed: the root's slash with all that escapes it, and no name before it unless it is only an
+escape's end."""
 _DRIVE_BACK = re.compile(rb"(?![a-z0-9])|" + _ESCAPE_BACK)
 _END = re.compile(b"(?i:" + spelling.PATH_END + b")")
 
