@@ -168,7 +168,8 @@ class CloneDatabases:
                 connection = await aiomysql.connect(  # type: ignore[no-untyped-call]
                     host=server.host, port=server.port, user=user or server.user, password=password or server.password,
                     autocommit=True, charset="utf8mb4", connect_timeout=5,
-                    init_command="SET sql_notes = 0",  # "already there" and "already gone" are success, not news
+                    # "already there" and "already gone" are success, not news. A TIMESTAMP is compared, and sent, as UTC.
+                    init_command="SET sql_notes = 0, time_zone = '+00:00'",
                 )  # fmt: skip
                 try:
                     async with connection.cursor() as cursor:

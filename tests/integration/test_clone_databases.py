@@ -31,6 +31,12 @@ def sign_in(server: Mariadb, name: str, password: str, database: str) -> "pymysq
     return pymysql.connect(host="127.0.0.1", port=server.place.port, user=name, password=password, database=database)
 
 
+async def test_timestamps_are_read_as_utc_whatever_the_servers_zone(databases: CloneDatabases) -> None:
+    async with databases.connection() as cursor:
+        await cursor.execute("SELECT @@session.time_zone")
+        assert await cursor.fetchone() == ("+00:00",)
+
+
 async def test_a_clones_user_works_in_its_own_database_and_in_no_other(
     databases: CloneDatabases, mariadb_server: Mariadb
 ) -> None:

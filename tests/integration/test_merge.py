@@ -240,6 +240,21 @@ async def test_values_that_join_to_the_same_text_are_different_rows(versions: Ve
     assert table(await versions.merge(), "postmeta").counts.updated == 1
 
 
+async def test_numbers_that_print_alike_are_different_values(mariadb_server: Mariadb) -> None:
+    with three_versions(mariadb_server) as versions:
+        for side in (versions.at_clone, versions.at_target):
+            side("ALTER TABLE wp_posts ADD COLUMN price FLOAT", "UPDATE wp_posts SET price = 1234567 WHERE ID < 3")
+        await remember(versions)
+        versions.at_clone("UPDATE wp_posts SET price = 1234568 WHERE ID = 1")
+        versions.at_clone("UPDATE wp_posts SET price = 1234569, comment_count = 1 WHERE ID = 2")  # put, with the target's count
+        merged = await versions.merge()
+        assert table(merged, "posts").counts.updated == 2
+        assert versions.result("SELECT ID, price + 0e0, comment_count FROM wp_posts WHERE ID < 3 ORDER BY ID") == [
+            (1, 1234568.0, 0),
+            (2, 1234569.0, 0),
+        ]
+
+
 VALUES = (None, "a", "b", "c")
 CASES = {100 + i: case for i, case in enumerate(itertools.product(VALUES, repeat=3))}
 """Every combination of what a row is in the base, the clone and the target; None is no row."""

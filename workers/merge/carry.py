@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from workers.merge.carried import Carried, Key
 from workers.merge.decide import Sides
-from workers.merge.shape import full, quoted
+from workers.merge.shape import exact, full, quoted
 from wpclone.wordpress.row_sql import Rewriter
 
 _KEYS = 2000
@@ -103,7 +103,8 @@ async def _keys(cursor: Any, table: Sides, which: str) -> list[Key]:
 
 async def _rows(cursor: Any, table: Sides, keys: Sequence[Key], rewriter: Rewriter) -> list[list[bytes | None]]:
     """The clone's rows with these keys, addresses rewritten to the target's."""
-    await cursor.execute(f"SELECT {_cast('x', table.shape.names())} FROM {full(*table.clone)} x WHERE {_among(table, keys)}", ())
+    values = ", ".join(f"CAST({exact(column, 'x')} AS BINARY)" for column in table.shape.columns)
+    await cursor.execute(f"SELECT {values} FROM {full(*table.clone)} x WHERE {_among(table, keys)}", ())
     texts = {place for place, column in enumerate(table.shape.columns) if column.is_text}
     return [
         [_rewritten(value, rewriter) if place in texts else _plain(value) for place, value in enumerate(row)]

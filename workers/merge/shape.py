@@ -63,13 +63,19 @@ def row_hash(columns: Sequence[Column], *, alias: str, leave_out: Collection[str
 
 
 def _part(column: Column, alias: str) -> str:
-    value = f"{alias}.{quoted(column.name)}"
+    value = exact(column, alias)
     if column.type in _TEXTS:
         return f"IFNULL(MD5({value}),'-')"
     if column.type in _PLAIN:
         return f"IFNULL({value},'-'),','"
     # A length before each value: 1,23 is not 12,3. Bytes, because columns of different collations cannot be put together.
     return f"IFNULL(CONCAT(LENGTH(CAST({value} AS BINARY)),':',CAST({value} AS BINARY)),'-')"
+
+
+def exact(column: Column, alias: str) -> str:
+    """The SQL of a column's value as its text is exact: a FLOAT is printed with six digits, as a DOUBLE with all it has."""
+    value = f"{alias}.{quoted(column.name)}"
+    return f"({value} + 0e0)" if column.type == "float" else value
 
 
 def quoted(name: str) -> str:
