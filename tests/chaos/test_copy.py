@@ -12,7 +12,7 @@ from yarl import URL
 from tests.integration.conftest import source_site
 from tests.integration.test_copy_files import _SCRIPT, _tree
 from tests.integration.test_copy_tables import Target
-from tests.integration.test_copy_through_faults import Trouble, agent_behind, copied_despite, cuts, place, target
+from tests.integration.test_copy_through_faults import Trouble, agent_behind, copied_despite, cuts, place, silences, target
 from tests.support.chaos_table import note
 from tests.support.fault_proxy import fault_proxy
 from tests.support.history import Findings
@@ -25,11 +25,11 @@ from wpclone.wordpress.inspect import inspect
 __all__ = ["place", "source_site", "target"]  # fixtures
 
 
-async def copied_often(source: SourceSite, target: Target, trouble: Trouble, copies: int) -> None:
+async def copied_often(source: SourceSite, target: Target, trouble: Trouble, copies: int, *, silence: float = 60.0) -> None:
     connections = 0
     for seed in range(copies):
         with open_directory("faults") as directory:
-            connections += await copied_despite(source, target, directory, trouble, seed=seed)
+            connections += await copied_despite(source, target, directory, trouble, seed=seed, silence=silence)
         for (table,) in target.sql("SHOW TABLES"):
             target.sql(f"DROP TABLE `{table}`")
     print(f"{connections} connections for {copies} copies")
@@ -40,6 +40,15 @@ async def copied_often(source: SourceSite, target: Target, trouble: Trouble, cop
 async def test_copies_over_a_line_that_is_cut_are_the_source_byte_for_byte(source_site: SourceSite, target: Target) -> None:
     await copied_often(source_site, target, cuts, 10)
     note("Real copies, the agent's line cut, reset and slow", Findings(10))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+async def test_copies_from_an_agent_that_falls_silent_are_the_source_byte_for_byte(
+    source_site: SourceSite, target: Target
+) -> None:
+    await copied_often(source_site, target, silences, 10, silence=1.0)
+    note("Real copies, the agent half-open again and again", Findings(10))
 
 
 @pytest.mark.full

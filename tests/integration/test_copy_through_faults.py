@@ -1,4 +1,4 @@
-"""A source behind a bad line: answers cut at any byte, resets, delays. A copy takes longer and is the same byte for byte."""
+"""A source behind a bad line: answers cut, resets, delays, silence. A copy takes longer and is the same byte for byte."""
 
 import asyncio
 import random
@@ -14,6 +14,7 @@ from tests.integration.test_copy_tables import Target, _assert_equal, _tables, t
 from tests.support.fault_proxy import Direction, FaultProxy, fault_proxy
 from tests.support.places import open_directory
 from tests.support.source_site import SourceSite, site_session
+from workers.outcomes import judge
 from wpclone.wordpress.agent.client import AgentAddress, AgentClient
 from wpclone.wordpress.errors import SiteError
 from wpclone.wordpress.files import Fence, copy_files
@@ -36,23 +37,23 @@ def place() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def agent_behind(source: SourceSite, proxy: FaultProxy) -> AsyncIterator[AgentClient]:
-    """A client that reaches a new agent of the source through the proxy."""
+async def agent_behind(source: SourceSite, proxy: FaultProxy, *, silence: float = 60.0) -> AsyncIterator[AgentClient]:
+    """A client that reaches a new agent of the source through the proxy, and waits so many seconds for a sign of life."""
     address = source.put_agent()
     try:
-        async with site_session() as session:
+        async with site_session(silence=silence) as session:
             url = URL(address.url).with_port(proxy.port)
             yield AgentClient(session, AgentAddress(str(url), address.key))
     finally:
         (source.docroot / URL(address.url).name).unlink(missing_ok=True)
 
 
-async def copied_despite(source: SourceSite, target: Target, place: Path, trouble: Trouble, *, seed: int) -> int:
+async def copied_despite(
+    source: SourceSite, target: Target, place: Path, trouble: Trouble, *, seed: int, silence: float = 60.0
+) -> int:
     """Files and rows of the source, while `trouble` goes on between: equal in the end. How many connections it took."""
-    port = URL(source.url).port
-    assert port is not None
-    with fault_proxy(port) as proxy:
-        async with agent_behind(source, proxy) as agent:
+    with fault_proxy(_port(source)) as proxy:
+        async with agent_behind(source, proxy, silence=silence) as agent:
             report = await inspect(agent)
             spoiling = asyncio.create_task(trouble(proxy, random.Random(seed)))
             try:
@@ -66,6 +67,12 @@ async def copied_despite(source: SourceSite, target: Target, place: Path, troubl
             assert _tree(place / "root") == _expected(source, agent)
         _assert_equal(source, target, _tables(source))
         return proxy.connections
+
+
+def _port(source: SourceSite) -> int:
+    port = URL(source.url).port
+    assert port is not None
+    return port
 
 
 async def again(copy: Callable[[int], Awaitable[object]]) -> None:
@@ -107,3 +114,39 @@ async def test_a_copy_over_a_line_that_is_cut_again_and_again_is_the_source_byte
     source_site: SourceSite, target: Target, place: Path
 ) -> None:
     assert await copied_despite(source_site, target, place, cuts, seed=7) > 4
+
+
+async def silences(proxy: FaultProxy, chance: random.Random, *, most: int = 10_000) -> None:
+    """For moments, between good ones, nothing comes through while every connection stays open, one way or both."""
+    for _ in range(most):
+        await asyncio.sleep(chance.uniform(0.1, 0.3))
+        proxy.faults.swallow = set(chance.sample(list(Direction), chance.randint(1, 2)))
+        await asyncio.sleep(0.2)
+        proxy.faults.swallow = set()
+
+
+async def few_silences(proxy: FaultProxy, chance: random.Random) -> None:
+    """Three of them."""
+    await silences(proxy, chance, most=3)
+
+
+@pytest.mark.timeout(300)
+async def test_a_copy_from_an_agent_that_falls_silent_is_the_source_byte_for_byte(
+    source_site: SourceSite, target: Target, place: Path
+) -> None:
+    assert await copied_despite(source_site, target, place, few_silences, seed=7, silence=1.0) > 1
+
+
+async def test_an_agent_that_takes_connections_and_says_nothing_is_told_as_such_in_time(source_site: SourceSite) -> None:
+    with fault_proxy(_port(source_site)) as proxy:
+        async with agent_behind(source_site, proxy, silence=2.0) as agent:
+            await agent.hello()
+            for way in Direction:
+                proxy.faults.swallow = {way}
+                async with asyncio.timeout(20):
+                    with pytest.raises(SiteError) as caught:
+                        await agent.hello()
+                failure = judge(caught.value, step="copy_files")
+                assert (failure.error.reason, failure.error.message) == ("SOURCE_UNREACHABLE", "The site stopped answering.")
+                assert (failure.is_final, failure.error.metadata) == (False, {"host": URL(source_site.url).host})
+                proxy.faults.swallow = set()

@@ -86,9 +86,9 @@ def running_source_site(mariadb: Mariadb, *, upload_bytes: int = 4_000_000, **op
 
 
 @asynccontextmanager
-async def site_session() -> AsyncIterator[SiteSession]:
-    """A session that may talk to this machine."""
-    async with SiteSession(LOCAL, clock=time.time, chance=random.Random(secrets.randbits(64))) as session:
+async def site_session(*, silence: float = 60.0) -> AsyncIterator[SiteSession]:
+    """A session that may talk to this machine, and waits so many seconds for a sign of life."""
+    async with SiteSession(LOCAL, clock=time.time, chance=random.Random(secrets.randbits(64)), silence=silence) as session:
         yield session
 
 

@@ -50,12 +50,16 @@ class Page:
 class SiteSession:
     """Talks to sites a user named. One for each attempt at a job; an asynchronous context manager.
 
-    `clock` gives epoch seconds, `chance` randomness (nonces, jitter). Cookies live as long as the session.
+    `clock` gives epoch seconds, `chance` randomness (nonces, jitter), `silence` the seconds after which a site that sends nothing
+    has stopped answering. Cookies live as long as the session.
     """
 
-    def __init__(self, policy: AddressPolicy, *, clock: Callable[[], float], chance: random.Random) -> None:
+    def __init__(
+        self, policy: AddressPolicy, *, clock: Callable[[], float], chance: random.Random, silence: float = _SILENCE_SECONDS
+    ) -> None:
         self.clock = clock
         self.chance = chance
+        self._silence = silence
         self._resolver = PinnedResolver(policy)
         self._http: aiohttp.ClientSession | None = None
         self._basic: dict[tuple[str | None, int | None], str] = {}
@@ -65,7 +69,7 @@ class SiteSession:
             connector=aiohttp.TCPConnector(resolver=self._resolver, limit=8, use_dns_cache=False),
             # unsafe: sites on bare addresses set cookies too. quote_cookie: WordPress's values must come back as they were.
             cookie_jar=aiohttp.CookieJar(unsafe=True, quote_cookie=False),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, connect=30.0, sock_read=_SILENCE_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, connect=30.0, sock_read=self._silence),
             headers={"User-Agent": _AGENT_NAME},
             read_bufsize=_READ_BUFFER,
             trust_env=False,
@@ -172,7 +176,7 @@ class network_errors:  # noqa: N801  (a context manager, read as a statement)
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError, ssl.SSLError)):
             raise SiteError(Reason.SOURCE_TLS, host=self._host) from error
+        if isinstance(error, aiohttp.SocketTimeoutError):  # a ClientError too
+            raise SiteError(Reason.SOURCE_UNREACHABLE, "The site stopped answering.", host=self._host) from error
         if isinstance(error, (aiohttp.ClientError, ConnectionError)):
             raise SiteError(Reason.SOURCE_UNREACHABLE, host=self._host) from error
-        if isinstance(error, aiohttp.ServerTimeoutError):
-            raise SiteError(Reason.SOURCE_UNREACHABLE, "The site stopped answering.", host=self._host) from error
