@@ -1,4 +1,5 @@
-"""A restore of some two hundred megabytes: how long it takes, that the worker's memory stays flat, and that each row is right."""
+"""A restore of some two hundred megabytes: how long it takes, that the worker's memory stays flat, that each row is right; and
+that the site is whole wherever it is killed."""
 
 import os
 import resource
@@ -8,15 +9,23 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.test_clone_plan import Yard
+from tests.integration.test_restore_kills import NEW, Staged, kill_at, target_site
+from tests.support.chaos_table import note
+from tests.support.dying_agent import dying_agent_of
+from tests.support.history import Findings
 from tests.support.hosting import running_keeper
 from tests.support.places import open_directory
+from tests.support.restoring import content, restoring
 from tests.support.servers import SERVICE, Mariadb
 from tests.support.shop import Shop
-from tests.support.source_site import running_source_site
+from tests.support.source_site import SourceSite, running_source_site
 from wpclone.core.jobs.states import JobState, KeptState
 from wpclone.core.secrets import KeyRing
 
+__all__ = ["target_site"]  # a fixture
+
 pytestmark = pytest.mark.full
+WHOLE_WITHIN = 30.0
 POSTS, META = 40_000, 200_000
 
 
@@ -81,3 +90,19 @@ async def test_two_hundred_megabytes_come_back_with_every_change_of_both_sides(
     assert shop.at_target("SELECT COUNT(*) FROM wp_posts WHERE post_title LIKE 'Ours %%'") == [(0,)]
     assert shop.traces() == []
     await yard.delete(shop.clone_id)
+
+
+@pytest.mark.timeout(3600)
+async def test_killed_at_each_step_of_200_megabytes_the_site_is_old_or_new(
+    mariadb_server: Mariadb, target_site: SourceSite
+) -> None:
+    with running_source_site(mariadb_server, title=NEW, upload_bytes=200_000_000) as large:
+        old = content(target_site)
+        async with dying_agent_of(target_site) as agent, restoring(large, target_site, through=agent.client) as restore:
+            plan = await restore.sealed()
+            assert plan.size > 150_000_000
+            staged = Staged(target_site, restore, agent, plan, old)
+            await kill_at(staged, all_of_them=True)
+    late = [f"whole after {seconds:.1f} s" for seconds in staged.recovery if seconds > WHOLE_WITHIN]
+    kills = len(staged.recovery)
+    note("A restore of 200 MB killed at each step, there and back", Findings(kills, violations=late, recovery=staged.recovery))
