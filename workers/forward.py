@@ -59,7 +59,10 @@ class Forward:
         for position, planned in enumerate(self._run.plan.steps):
             if self._is_open(planned):
                 self._obey()
-                begun = await self._do(position, planned, begun or await self._begin(position, planned))
+                if begun is None:
+                    begun = await self._begin(position, planned)
+                    self._obey_cancel()  # one that came with the claim, before anybody could be told
+                begun = await self._do(position, planned, begun)
         self._obey_cancel()
         await self._complete()
 

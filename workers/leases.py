@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -45,6 +46,9 @@ class Line(Protocol):
 
     def renew(self, worker: str, fences: dict[str, int]) -> list[Renewal]:
         """See `JobStore.renew`. Returns or raises within 3 seconds."""
+
+    def seen(self, worker: str, fences: dict[str, int]) -> list[Renewal]:
+        """The same without renewing: it waits for nobody's lock."""
 
     def close(self) -> None:
         """Hang up; idempotent."""
@@ -117,7 +121,7 @@ class Leases:
         _log.error("lease.abandoned", job_id=job_id)
 
     def ask_now(self) -> None:
-        """Renew at once: somebody may have asked to cancel."""
+        """Look at once whether somebody asked to cancel. Not by a renewal, which may wait for a lock of a job that just ends."""
         self._wake.set()
 
     def renew_once(self) -> bool:
@@ -135,6 +139,22 @@ class Leases:
             answers = [self._renewed(job_id, renewed.get(job_id), fence, sent_at) for job_id, fence in fences.items()]
         return all(answers)
 
+    def look_for_cancels(self) -> None:
+        """Order the cancels the store has. For the thread; a failure is left to the next renewal."""
+        fences = self._fences()
+        if not fences:
+            return
+        try:
+            seen = self._line.seen(self._worker, fences)
+        except Exception as error:  # as above
+            _log.warning("lease.not_asked", jobs=len(fences), error=str(error))
+            return
+        with self._lock:
+            for renewal in seen:
+                held = self._held.get(renewal.job_id)
+                if renewal.cancel_requested and held is not None and held.claim.fence == renewal.fence:
+                    self._on_loop(held.orders.cancel)
+
     def look(self) -> None:
         """Cancel tasks that are late, exit if one does not end. For the thread, and for tests."""
         now = self._monotonic()
@@ -149,12 +169,19 @@ class Leases:
                     self._exit_process(EXIT_CODE)
 
     def _keep_renewing(self) -> None:
-        pause = RENEW_EVERY
+        due = self._due(RENEW_EVERY)
         while not self._stopped.is_set():
-            self._wake.wait(pause)
-            self._wake.clear()
-            if not self._stopped.is_set():
-                pause = RENEW_EVERY if self.renew_once() else AGAIN
+            if self._wake.wait(max(0.0, due - time.monotonic())):
+                self._wake.clear()
+                if not self._stopped.is_set():
+                    self.look_for_cancels()
+            elif not self._stopped.is_set():
+                due = self._due(RENEW_EVERY if self.renew_once() else AGAIN)
+
+    @staticmethod
+    def _due(pause: float) -> float:
+        """On the clock that `wait` counts on, which need not be the leases'."""
+        return time.monotonic() + pause
 
     def _keep_looking(self) -> None:
         while not self._stopped.wait(LOOK_EVERY):

@@ -252,3 +252,24 @@ async def test_the_renewal_line_renews_on_its_own_connection_and_survives_outage
     assert [(r.job_id, r.cancel_requested) for r in renewed] == [(job_id(1), True)]
     assert await asyncio.to_thread(line.renew, "w2", fences) == []
     line.close()
+
+
+async def test_a_look_for_cancels_waits_for_no_lock_of_a_claim(
+    store: MysqlStore, mariadb_server: Mariadb, database_name: str
+) -> None:
+    await accepted_clone(store)
+    claim = await claimed(store, job_id(1))
+    await store.request_cancel(job_id(1))
+    line = RenewalLine(mariadb_server.url(database_name))
+    ending = mariadb_server.connect(database_name)
+    try:
+        ending.begin()
+        ending.query("DELETE FROM claims")
+        fences = {job_id(1): claim.fence}
+        with pytest.raises(StoreUnavailable):
+            await asyncio.to_thread(line.renew, "w1", fences)
+        seen = await asyncio.to_thread(line.seen, "w1", fences)
+    finally:
+        ending.close()
+        line.close()
+    assert [(r.job_id, r.cancel_requested) for r in seen] == [(job_id(1), True)]

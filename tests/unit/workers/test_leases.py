@@ -25,6 +25,11 @@ class PlayedLine:
             raise OSError("no route")
         return [Renewal(job_id, fence, job_id in self.cancelled) for job_id, fence in fences.items() if job_id not in self.lost]
 
+    def seen(self, worker: str, fences: dict[str, int]) -> list[Renewal]:
+        if self.is_out:
+            raise OSError("no route")
+        return [Renewal(job_id, fence, job_id in self.cancelled) for job_id, fence in fences.items()]
+
     def close(self) -> None:
         pass
 
@@ -100,14 +105,33 @@ async def test_a_job_that_is_missing_twice_is_lost_and_its_task_cancelled(watch:
     assert watch.task.cancelled()
 
 
-async def test_a_cancel_request_comes_with_the_renewal(watch: Watch) -> None:
+async def test_a_cancel_request_is_seen_when_told_and_renews_nothing(watch: Watch) -> None:
     watch.line.cancelled.update(watch.leases._held)
     watch.leases.ask_now()
+    await _is_cancelled(watch)
+    assert watch.line.asked == []
 
+
+async def test_a_cancel_request_that_was_not_told_comes_with_the_renewal(watch: Watch) -> None:
+    watch.line.cancelled.update(watch.leases._held)
+    watch.leases.renew_once()
+    await _is_cancelled(watch)
+
+
+async def test_a_look_for_cancels_that_fails_leaves_them_to_the_renewal(watch: Watch) -> None:
+    watch.line.cancelled.update(watch.leases._held)
+    watch.line.is_out = True
+    watch.leases.look_for_cancels()
+    watch.line.is_out = False
+    watch.leases.renew_once()
+    await _is_cancelled(watch)
+
+
+async def _is_cancelled(watch: Watch) -> None:
     async def is_cancelled() -> bool:
         return watch.orders.is_cancelled
 
-    await until_async(is_cancelled, within=1, every=0.005)
+    await until_async(is_cancelled, within=3, every=0.005)
 
 
 async def test_an_abandoned_job_is_no_longer_renewed(watch: Watch) -> None:

@@ -101,6 +101,18 @@ async def test_a_cancel_that_the_record_of_a_step_learns_of_keeps_the_next_from_
     assert {s.state for s in job.steps} == {StepState.UNDONE}
 
 
+async def test_a_cancel_that_came_with_the_claim_keeps_the_first_step_from_being_done() -> None:
+    desk = Desk()
+    await desk.accept()
+    claim = await desk.claim()
+    await desk.store.request_cancel(clone_id(1))
+    await desk.runner(desk.three_steps()).run(claim, Orders())
+    assert desk.effects.order == ["undo one"]
+    job = await desk.store.get_job(clone_id(1))
+    assert job is not None
+    assert job.state is JobState.CANCELLED
+
+
 async def test_a_step_that_asks_for_a_retry_waits_at_least_as_long_as_it_asked() -> None:
     desk = Desk()
     await desk.accept()

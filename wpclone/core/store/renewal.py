@@ -28,13 +28,20 @@ class RenewalLine:
 
     def renew(self, worker: str, fences: dict[str, int]) -> list[Renewal]:
         """See JobStore.renew. Raises StoreUnavailable; the next call connects anew."""
+        return self._asked(worker, fences, RENEW, RENEWED)
+
+    def seen(self, worker: str, fences: dict[str, int]) -> list[Renewal]:
+        """What `renew` would say, without renewing: it waits for no lock and no disk. Raises StoreUnavailable."""
+        return self._asked(worker, fences, RENEWED)
+
+    def _asked(self, worker: str, fences: dict[str, int], *statements: str) -> list[Renewal]:
         if not fences:
             return []
         values = renewal_values(worker, fences)
         try:
             with self._connected().cursor() as cursor:
-                cursor.execute(render(RENEW, values))
-                cursor.execute(render(RENEWED, values))
+                for statement in statements:
+                    cursor.execute(render(statement, values))
                 return renewals_from(cursor.fetchall(), fences)
         except (pymysql.err.MySQLError, OSError) as e:
             self.close()
