@@ -255,6 +255,25 @@ async def test_numbers_that_print_alike_are_different_values(mariadb_server: Mar
         ]
 
 
+async def test_an_option_that_a_damaged_site_has_twice_costs_no_base(mariadb_server: Mariadb) -> None:
+    with three_versions(mariadb_server) as versions:
+        for side in (versions.at_clone, versions.at_target):
+            side("ALTER TABLE wp_options DROP KEY option_name", "INSERT INTO wp_options VALUES (7, 'theme', 'two')")
+        await remember(versions)
+        versions.at_clone("UPDATE wp_options SET option_value = 'Renamed' WHERE option_name = 'blogname'")
+        versions.at_target("INSERT INTO wp_options VALUES (9, 'target_only', 'x')")
+        merged = await versions.merge()
+        assert (merged.has_base, merged.conflict_count, table(merged, "options").counts.updated) == (True, 0, 1)
+        rows = versions.result("SELECT option_name, option_value FROM wp_options ORDER BY 1, 2")
+        assert rows == [
+            ("blogname", "Renamed"),
+            ("siteurl", "http://site.test"),
+            ("target_only", "x"),
+            ("theme", "one"),
+            ("theme", "two"),
+        ]
+
+
 VALUES = (None, "a", "b", "c")
 CASES = {100 + i: case for i, case in enumerate(itertools.product(VALUES, repeat=3))}
 """Every combination of what a row is in the base, the clone and the target; None is no row."""
