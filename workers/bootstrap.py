@@ -83,7 +83,7 @@ async def work(settings: WorkerSettings, stop: asyncio.Event, *, failpoint: str 
             name, settings.worker_slots, store, bus, RenewalLine(database_url), plans, keys, clock, random_source.random, metrics,
             Failpoints(failpoint), lambda: time.clock_gettime(time.CLOCK_BOOTTIME), os._exit,
         )  # fmt: skip
-        loops = [*schedule(store, runtime, databases, os.urandom, keys), *reflecting]
+        loops = [*schedule(store, runtime, databases, metrics, os.urandom, keys), *reflecting]
         stack.callback(serve(metrics.registry, settings.metrics_address))
         await assemble(parts, loops).run(stop, grace=settings.drain_seconds)
 

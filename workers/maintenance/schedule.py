@@ -13,6 +13,7 @@ from workers.maintenance.sweep import Sweep
 from workers.maintenance.sync_expiry import SyncExpiry
 from workers.runtimes import Runtime
 from wpclone.core.ids import Randomness
+from wpclone.core.metrics import Metrics
 from wpclone.core.secrets import KeyRing
 from wpclone.core.store import JobStore
 from wpclone.core.supervise import Loop
@@ -21,12 +22,14 @@ JOBS_KEPT = timedelta(days=30)
 """How long finished jobs are kept, unless their clone lives."""
 
 
-def schedule(store: JobStore, runtime: Runtime, databases: CloneDatabases, randomness: Randomness, keys: KeyRing) -> list[Loop]:
+def schedule(
+    store: JobStore, runtime: Runtime, databases: CloneDatabases, metrics: Metrics, randomness: Randomness, keys: KeyRing
+) -> list[Loop]:
     """All loops but the relay, which every worker has."""
     return [
         Loop("expire", Expiry(store, randomness, VERSION).once, 2.0),
         Loop("sync_expiry", SyncExpiry(store, runtime).once, 2.0),
         Loop("release_kept", ReleaseKept(store, keys, randomness).once, 30.0),
-        Loop("sweep", Sweep(store, runtime, databases, removes_unknown=False).once, 300.0),
+        Loop("sweep", Sweep(store, runtime, databases, metrics, removes_unknown=False).once, 300.0),
         Loop("prune", Prune(store, JOBS_KEPT).once, 600.0),
     ]

@@ -49,6 +49,12 @@ class Metrics:
         self.bus_storage_limit_bytes = Gauge(
             "clone_bus_storage_limit_bytes", "The most it may keep; infinite without a limit.", registry=registry
         )
+        self.orphans_unknown = Gauge(
+            "clone_orphans_unknown", "Clones and restores that no record names; reported, not removed.", registry=registry
+        )
+        self.orphans_removed = Counter(
+            "clone_orphans_removed_total", "Clones and restores whose leavings the sweep removed.", registry=registry
+        )
         self.cluster_relists = Counter(
             "clone_cluster_relists_total", "Lists of a kind of Kubernetes object, and why.", ["kind", "reason"], registry=registry
         )

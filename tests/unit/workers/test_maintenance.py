@@ -10,7 +10,7 @@ from workers.maintenance.expire import Expiry
 from workers.maintenance.prune import Prune
 from workers.maintenance.relay import Relay
 from workers.maintenance.release_kept import ReleaseKept
-from workers.maintenance.sweep import Sweep
+from workers.maintenance.sweep import MOST, Sweep
 from workers.maintenance.sync_expiry import SyncExpiry
 from workers.runtimes.memory import MemoryRuntime
 from wpclone.core.jobs import transitions
@@ -173,6 +173,12 @@ class PlayedDatabases:
         self.clones.discard(clone)
 
 
+def orphans(desk: Desk) -> tuple[float | None, float | None]:
+    """How many were removed, and how many nobody knows."""
+    sample = desk.metrics.registry.get_sample_value
+    return sample("clone_orphans_removed_total"), sample("clone_orphans_unknown")
+
+
 @pytest.mark.parametrize("removes_unknown", [True, False])
 async def test_the_sweep_removes_an_orphan_it_saw_twice_and_nothing_alive(tmp_path: Path, removes_unknown: bool) -> None:
     desk, runtime = Desk(), MemoryRuntime(tmp_path)
@@ -180,13 +186,14 @@ async def test_the_sweep_removes_an_orphan_it_saw_twice_and_nothing_alive(tmp_pa
     databases = PlayedDatabases(clone_id(1), clone_id(9))
     for number in (1, 9):
         await runtime.create(clone_id(number))
-    sweep = Sweep(desk.store, runtime, databases, removes_unknown=removes_unknown)  # type: ignore[arg-type]
+    sweep = Sweep(desk.store, runtime, databases, desk.metrics, removes_unknown=removes_unknown)  # type: ignore[arg-type]
     await sweep.once()
     assert databases.clones == {clone_id(1), clone_id(9)}
     await sweep.once()
     left = {clone_id(1)} if removes_unknown else {clone_id(1), clone_id(9)}
     assert databases.clones == left
     assert {place.clone_id for place in await runtime.list()} == left
+    assert orphans(desk) == ((1, 0) if removes_unknown else (0, 1))
 
 
 @pytest.mark.parametrize("removes_unknown", [True, False])
@@ -199,9 +206,21 @@ async def test_the_sweep_removes_the_scratch_of_restores_that_are_over(tmp_path:
     await desk.store.request_cancel(over.job_id)
     unknown = f"restore-{3:012x}"
     databases = PlayedDatabases(scratch=(running.job_id, over.job_id, unknown))
-    sweep = Sweep(desk.store, MemoryRuntime(tmp_path), databases, removes_unknown=removes_unknown)  # type: ignore[arg-type]
+    runtime = MemoryRuntime(tmp_path)
+    sweep = Sweep(desk.store, runtime, databases, desk.metrics, removes_unknown=removes_unknown)  # type: ignore[arg-type]
     await sweep.once()
     assert databases.scratch == ({running.job_id} if removes_unknown else {running.job_id, unknown})
+    assert orphans(desk) == ((2, 0) if removes_unknown else (1, 1))
+
+
+async def test_a_pass_of_the_sweep_removes_a_few_orphans_only(tmp_path: Path) -> None:
+    desk = Desk()
+    databases = PlayedDatabases(*(clone_id(number) for number in range(1, 2 * MOST + 2)))
+    sweep = Sweep(desk.store, MemoryRuntime(tmp_path), databases, desk.metrics, removes_unknown=True)  # type: ignore[arg-type]
+    for removed in (0, MOST, 2 * MOST, 2 * MOST + 1, 2 * MOST + 1):
+        await sweep.once()
+        assert orphans(desk) == (removed, 0)
+    assert databases.clones == set()
 
 
 async def test_old_finished_jobs_are_pruned_and_live_clones_kept() -> None:
