@@ -191,10 +191,50 @@ async def test_a_server_lost_at_the_very_end_does_not_undo_the_end(service: Scri
 
 
 async def test_waiting_has_an_end_of_its_own(service: ScriptedService, shell: Shell) -> None:
+    service.jobs[JOB_ID] = job(2)
     service.streams.append(hangs(job(2)))
-    ended = await shell.run("job", "wait", JOB_ID, "--timeout", "1s")
-    assert (ended.code, ended.out) == (Exit.STILL_RUNNING, "")
+    ended = await shell.run("job", "wait", JOB_ID, "--timeout", "1s", "-o", "json")
+    assert (ended.code, json.loads(ended.out)["status"]) == (Exit.STILL_RUNNING, "running")
     assert f"wpclone job watch {JOB_ID} --after-revision 2" in ended.err
+    assert f"{JOB_ID} is not finished" in ended.err
+
+
+async def test_a_wait_without_any_time_tells_a_finished_job_from_one_that_runs(shell: Shell) -> None:
+    ended = await shell.run("job", "wait", JOB_ID, "--timeout", "0s", "-o", "json")
+    assert (ended.code, json.loads(ended.out)["status"]) == (Exit.OK, "completed")
+    assert "not finished" not in ended.err
+
+
+async def test_a_reader_that_went_away_lets_go_like_ctrl_c(service: ScriptedService, shell: Shell) -> None:
+    service.streams.append(says(job(1), job(3), job(9, "completed")))
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "wpclone.cli", "job", "watch", JOB_ID, "-o", "jsonl", env=shell.environ,
+            stdin=asyncio.subprocess.DEVNULL, stdout=writing, stderr=asyncio.subprocess.PIPE, cwd=ROOT,
+        )  # fmt: skip
+        _, err = await process.communicate()
+    finally:
+        os.close(writing)
+    assert process.returncode == Exit.DETACHED
+    assert f"wpclone job watch {JOB_ID} --after-revision" in err.decode()
+    assert "BrokenPipe" not in err.decode()
+
+
+@pytest.mark.parametrize("token", ["secret-to\nken", "secret-töken", "secret to ken"])
+async def test_a_token_that_no_header_can_carry_is_refused_and_not_repeated(shell: Shell, token: str) -> None:
+    ended = await shell.run("job", "list", WPCLONE_TOKEN=token)
+    assert (ended.code, ended.out) == (Exit.USAGE, "")
+    assert "the token has characters" in ended.err
+    assert "secret" not in ended.err
+
+
+async def test_a_password_of_another_encoding_is_refused_and_not_repeated(service: ScriptedService, shell: Shell) -> None:
+    process = await shell.start(*CREATE, "--password-stdin")
+    out, err = await process.communicate("secrét\n".encode("latin-1"))
+    assert (process.returncode, out, service.requests) == (Exit.USAGE, b"", [])
+    assert err.decode() == "wpclone: the password or key is not UTF-8 text\n"
 
 
 async def test_not_watching_answers_at_once_and_says_how_to_follow(service: ScriptedService, shell: Shell) -> None:
@@ -303,9 +343,12 @@ async def test_a_retry_follows_the_new_job(service: ScriptedService, shell: Shel
         ("clone", "create", "--source", "https://example.com"),
         (*CREATE,),
         (*CREATE, "--ttl", "soon"),
+        (*CREATE, "--ttl", "9999999999"),
         (*CREATE, "--from-file", "orders.jsonl"),
         ("clone", "extend", JOB_ID),
+        ("clone", "extend", JOB_ID, "--ttl", "99999999999d"),
         ("job", "watch"),
+        ("job", "watch", JOB_ID, "--after-revision", "99999999999"),
         ("clone", "list", "--server", "ftp://x"),
         ("frobnicate",),
     ],

@@ -31,7 +31,8 @@ def find_connection(server: str | None, token: str | None, environ: Mapping[str,
     A token from the state file goes to that file's own server only: `--server elsewhere` must bring its own.
     """
     server = server or environ.get("WPCLONE_SERVER") or None
-    token = token or environ.get("WPCLONE_TOKEN", "")
+    # A variable filled from a file often ends with the file's newline.
+    token = (token or environ.get("WPCLONE_TOKEN", "")).strip()
     if server is not None and token:
         return Connection(server, token)
     kept = _kept(state_directory(environ, uid=uid) / "client.json")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wpclone.cli.options import Format, JobId, Limit, Output, Progress, Server, Show, Token, Watch, span
+from wpclone.cli.options import AfterRevision, Format, JobId, Limit, Output, Progress, Server, Show, Token, Watch, span
 
 app = typer.Typer(no_args_is_help=True, help="See, follow, cancel and retry jobs.")
 
@@ -40,7 +40,7 @@ def list_all(
 @app.command()
 def watch(
     job_id: JobId,
-    after_revision: Annotated[int, typer.Option(min=0, help="Show only what is newer.")] = 0,
+    after_revision: AfterRevision = 0,
     server: Server = None,
     token: Token = None,
     output: Output = Format.TABLE,

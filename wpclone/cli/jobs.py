@@ -11,7 +11,7 @@ from wpclone.cli.following import following, tell_end
 from wpclone.cli.options import Format
 from wpclone.cli.rendering import JOB_HEADER, job_row, job_text, print_line, print_many, print_one
 from wpclone.cli.session import Terms, run
-from wpclone.client import CloneClient
+from wpclone.client import TERMINAL, CloneClient
 from wpclone.v2 import job_pb2
 
 
@@ -45,15 +45,18 @@ def watch(terms: Terms, job_id: str, *, after_revision: int) -> None:
 
 
 def wait(terms: Terms, job_id: str, *, within: timedelta | None) -> None:
-    """Wait for one job's end, at most `within`, and print it."""
+    """Wait for one job's end, at most `within`, and print the job as it is then."""
 
     async def work(client: CloneClient) -> Exit:
         try:
             async with asyncio.timeout(within.total_seconds() if within is not None else None):
                 return await watched(client, terms, job_id)
         except TimeoutError:
+            job = await client.get_job(job_id)  # it may have ended, when the time given was none to look in
+        print_one(job, terms.output, job_text)
+        if job.status not in TERMINAL:
             complain(f"{job_id} is not finished")
-            return Exit.STILL_RUNNING
+        return tell_end(job)
 
     run(terms, work)
 

@@ -15,6 +15,7 @@ from wpclone.cli.exits import Exit
 
 PASSWORD_VARIABLE = "WPCLONE_SOURCE_PASSWORD"  # noqa: S105 -- a name
 TARGET_PASSWORD_VARIABLE = "WPCLONE_TARGET_PASSWORD"  # noqa: S105 -- a name
+NO_TEXT = "the password or key is not UTF-8 text"
 
 
 def secret_of_source(
@@ -31,12 +32,26 @@ def secret_of_source(
     if not username:
         raise Trouble(Exit.USAGE, "give --username (an administrator of the site), or --agent-key")
     if password_stdin:
-        return _present(sys.stdin.readline().rstrip("\r\n"), "stdin has no password")
+        return _text(_of_stdin(), "stdin has no password")
     if password := os.environ.get(variable):
-        return password
+        return _text(password, f"{variable} is empty")
     if not sys.stdin.isatty():
         raise Trouble(Exit.USAGE, f"no password: use --password-stdin, {variable}, or a terminal")
-    return _present(getpass.getpass(f"Password of {username}: ", stream=sys.stderr), "no password given")
+    return _text(_of_prompt(username), "no password given")
+
+
+def _of_stdin() -> str:
+    try:
+        return sys.stdin.readline().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise Trouble(Exit.USAGE, NO_TEXT) from error
+
+
+def _of_prompt(username: str) -> str:
+    try:
+        return getpass.getpass(f"Password of {username}: ", stream=sys.stderr)
+    except EOFError:  # Ctrl-D
+        return ""
 
 
 def _of_file(path: Path) -> str:
@@ -44,10 +59,15 @@ def _of_file(path: Path) -> str:
         text = sys.stdin.read() if str(path) == "-" else path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise Trouble(Exit.USAGE, f"{path} cannot be read: {error}") from error
-    return _present(text.strip(), f"{path} is empty")
+    return _text(text.strip(), f"{path} is empty")
 
 
-def _present(secret: str, complaint: str) -> str:
+def _text(secret: str, complaint: str) -> str:
+    """The secret; Trouble with `complaint` when there is none, and when it holds bytes of another encoding (as surrogates)."""
     if not secret:
         raise Trouble(Exit.USAGE, complaint)
+    try:
+        secret.encode()
+    except UnicodeEncodeError as error:
+        raise Trouble(Exit.USAGE, NO_TEXT) from error
     return secret

@@ -38,8 +38,11 @@ def connect(
     """A client of the service at `target` (`host:port`, or `https://host` for TLS), for use in `async with`.
 
     `timeout` is each unary call's deadline, `patience` how long a broken watch is kept trying; `root_certificates` (PEM)
-    replaces the system's. Nothing is sent before the first call. Raises ValueError for a malformed target.
+    replaces the system's. Nothing is sent before the first call. Raises ValueError for a malformed target, and for a token
+    that no header can carry; the sentence does not repeat it.
     """
+    if not all("!" <= character <= "~" for character in token):
+        raise ValueError("the token has characters that no token has: spaces, control characters or others than ASCII")
     return CloneClient(
         Lines(channel_opener(target, root_certificates=root_certificates)),
         token,

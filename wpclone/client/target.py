@@ -29,7 +29,8 @@ def _address(target: str) -> tuple[str, bool]:
         return target, False
     parts = urlsplit(target if "://" in target else f"http://{target}")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.username:
-        raise ValueError(f"{target!r} is not a server's address; give host:port, or https://host[:port] for TLS")
+        # Not repeated: it may hold a password.
+        raise ValueError("this is not a server's address; give host:port, or https://host[:port] for TLS")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     is_secret = parts.scheme == "https"
     # urlsplit checks the port when it is read.

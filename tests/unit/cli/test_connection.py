@@ -40,5 +40,10 @@ def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
         find_connection(None, None, {"WPCLONE_STATE_DIR": str(tmp_path)}, uid=1000)
 
 
+def test_the_newline_of_the_file_that_filled_the_variable_is_no_part_of_the_token(tmp_path: Path) -> None:
+    environ = {"WPCLONE_STATE_DIR": str(tmp_path), "WPCLONE_SERVER": "b:1", "WPCLONE_TOKEN": "of-a-file\n"}
+    assert find_connection(None, None, environ, uid=1000).token == "of-a-file"
+
+
 def test_a_token_is_not_in_the_representation() -> None:
     assert "hidden" not in repr(Connection("s", "hidden"))

@@ -11,7 +11,7 @@ def test_a_span_is_minutes_or_has_units(text: str, minutes: float) -> None:
     assert span(text) == timedelta(minutes=minutes)
 
 
-@pytest.mark.parametrize("text", ["", "h", "1x", "m5", "-5", "1.5h"])
+@pytest.mark.parametrize("text", ["", "h", "1x", "m5", "-5", "1.5h", "3651d", "99999999999d", "9" * 5000])
 def test_what_is_no_span_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         span(text)

@@ -22,3 +22,9 @@ def test_a_target_is_an_address_and_says_whether_tls_is_used(target: str, addres
 def test_what_is_no_address_is_refused(target: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         _address(target)
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ValueError, match="server's address") as raised:
+        _address("https://user:hidden@clones.example")
+    assert "hidden" not in str(raised.value)
