@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from wpclone.wordpress.agent import wire
 from wpclone.wordpress.agent.wire import Piece, RowsFrame
+from wpclone.wordpress.errors import Reason, SiteError
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,18 @@ class LargeValues:
         self._marks: dict[int, tuple[int, int]] = {}
 
     def add(self, piece: Piece) -> tuple[int, int]:
-        """Take a part; where the next begins. Raises Damaged for a value that changed since its first part."""
+        """Take a part; where the next begins.
+
+        Raises Damaged for a value that changed since its first part, SiteError(TARGET_DATABASE_REFUSED) for one that no database
+        takes: what a source says of its values must not fill our memory.
+        """
+        if piece.total > wire.MOST_FRAME_BYTES:
+            message = f"The site has a value of {piece.total / 1e6:,.0f} MB, more than any database takes at once (1 GiB)."
+            raise SiteError(Reason.TARGET_DATABASE_REFUSED, message, transient=False)
         held = self._parts.setdefault(piece.column, bytearray())
         mark = self._marks.setdefault(piece.column, (piece.total, piece.code))
-        if mark != (piece.total, piece.code) or len(held) != piece.offset:
+        is_next = len(held) == piece.offset and piece.offset + len(piece.data) <= piece.total
+        if mark != (piece.total, piece.code) or not is_next:
             raise wire.Damaged("a large value changed while it was read")
         held += piece.data
         if len(held) == piece.total:
