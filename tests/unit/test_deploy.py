@@ -189,10 +189,16 @@ def test_envoy_takes_its_configuration() -> None:
 
 def test_nats_takes_its_configuration() -> None:
     (config,) = [thing["data"]["nats.conf"] for thing in OBJECTS if thing["kind"] == "ConfigMap" and "nats.conf" in thing["data"]]
+    assert not re.findall(r"[^\s:]\$\w+|\$\w+[^\s\w,}\]]", config), "NATS takes a variable only where it is the whole value"
     with open_directory("nats") as directory:
         (directory / "nats.conf").write_text(config)
         command = [Path(sys.executable).parent / "nats-server", "-t", "-c", directory / "nats.conf"]
         env = {"POD_NAME": "nats-0", "NATS_PASSWORD": "played", "NATS_ROUTE_PASSWORD": "played"}
+        (routes,) = [
+            each["value"] for each in dict(PODS)["StatefulSet nats"]["containers"][0]["env"] if each["name"] == "NATS_ROUTES"
+        ]
+        env["NATS_ROUTES"] = routes.replace("$(NATS_ROUTE_PASSWORD)", "played")
+        assert env["NATS_ROUTES"].count("route:played@nats-") == 3
         result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
         assert result.returncode == 0, result.stderr[-800:]
 
