@@ -139,7 +139,9 @@ class CloneService(clone_service_pb2_grpc.CloneServiceServicer):
         """See the proto."""
         who = await self._who(context)
         job_id, request_id = translate.job_and_request_id(request)
-        job = await self._on.accept.retry(await self._job(who, job_id), request_id)
+        old = await self._job(who, job_id)
+        check_priority(who, old.priority)
+        job = await self._on.accept.retry(old, request_id)
         return await created(self._on.showing.job(job), context)
 
     async def CreateRestore(self, request: clone_service_pb2.CreateRestoreRequest, context: Context) -> job_pb2.Job:

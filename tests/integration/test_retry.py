@@ -148,6 +148,14 @@ async def test_an_administrator_retries_for_the_jobs_owner() -> None:
         assert (await retry(edge, old, as_=OPERATOR)).customer_id == CUSTOMER
 
 
+async def test_a_job_of_high_priority_is_done_again_for_administrators_only() -> None:
+    async with serving() as edge:
+        old = (await edge.create(OPERATOR, customer_id=CUSTOMER, priority="high")).job_id
+        await fail(edge, old)
+        assert await refused(edge, old) == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
+        assert (await retry(edge, old, as_=OPERATOR)).priority == "high"
+
+
 async def test_a_failed_deletion_is_done_again_until_the_clone_has_gone() -> None:
     async with serving() as edge:
         clone_id = (await edge.create()).job_id
