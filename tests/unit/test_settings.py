@@ -52,6 +52,29 @@ def test_everything_wrong_is_told_at_once_by_its_name_and_without_its_value(good
     assert "hunter2" not in str(wrong.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WPCLONE_DATABASE_URL", "mysql+aiomysql://u:hunter2@127.0.0.1:1x/wpclone"),
+        ("WPCLONE_DATABASE_URL", "mysql+aiomysql://u:hunter2@127.0.0.1:99999/wpclone"),
+        ("WPCLONE_GRPC_ADDRESS", "127.0.0.1:99999"),
+        ("WPCLONE_METRICS_ADDRESS", "[::1]:65536"),
+    ],
+)
+def test_a_port_that_is_none_is_told_by_the_settings_name(good: pytest.MonkeyPatch, name: str, value: str) -> None:
+    good.setenv(name, value)
+    with pytest.raises(SettingsWrong, match="port of at most 65535") as wrong:
+        read(ServerSettings)
+    assert str(wrong.value).startswith(f"{name}: ")
+    assert "hunter2" not in str(wrong.value)
+
+
+def test_a_password_may_have_what_else_divides_a_url(good: pytest.MonkeyPatch) -> None:
+    url = "mysql+aiomysql://u:a/b:c#d@127.0.0.1:3306/wpclone"
+    good.setenv("WPCLONE_DATABASE_URL", url)
+    assert read(StoreSettings).database_url.get_secret_value() == url
+
+
 def test_lives_must_be_ordered(good: pytest.MonkeyPatch) -> None:
     good.setenv("WPCLONE_MAX_TTL_MINUTES", "30")
     with pytest.raises(SettingsWrong, match="default_ttl_minutes"):

@@ -8,15 +8,25 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from wpclone.core.jobs.errors import WpcloneError
 
 PREFIX = "WPCLONE_"
 Runtime = Literal["local", "kubernetes"]
-Address = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")]
+LARGEST_PORT = 65535
+
+
+def _has_a_port(address: str) -> str:
+    if int(address.rpartition(":")[2]) > LARGEST_PORT:
+        raise ValueError(f"must have a port of at most {LARGEST_PORT}")
+    return address
+
+
+Address = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$"), AfterValidator(_has_a_port)]
 """host:port; IPv6 in brackets."""
 
 
@@ -40,9 +50,14 @@ class StoreSettings(_Settings):
 
     @field_validator("database_url")
     @classmethod
-    def _names_the_driver(cls, url: SecretStr) -> SecretStr:
+    def _is_one_the_driver_takes(cls, url: SecretStr) -> SecretStr:
         if not url.get_secret_value().startswith("mysql+aiomysql://"):
             raise ValueError("must start with mysql+aiomysql://")
+        host = url.get_secret_value().partition("://")[2].rpartition("@")[2]  # the driver takes a password with any of :/?#
+        try:
+            urlsplit(f"//{host}").port  # noqa: B018 -- urlsplit checks the port when it is read
+        except ValueError:
+            raise ValueError(f"must have a port of at most {LARGEST_PORT}") from None
         return url
 
 
