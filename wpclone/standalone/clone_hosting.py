@@ -21,9 +21,10 @@ from typing import Any
 from wpclone.standalone import processes, site_files
 from wpclone.standalone.apache import ApachePlace, GuardPlace
 from wpclone.standalone.child import Account
-from wpclone.standalone.clone_sites import CLONE_ID, CloneSite, CloneSites, SiteState, port_is_free
+from wpclone.standalone.clone_sites import CLONE_ID, CloneSite, CloneSites, SiteState
 from wpclone.standalone.firewall import Firewall, Opening
 from wpclone.standalone.http_probe import status_of
+from wpclone.standalone.ports import is_free
 from wpclone.standalone.processes import ProcessesRemain
 from wpclone.standalone.readiness import ServerNotReady
 from wpclone.standalone.routes import Route, write_routes
@@ -95,7 +96,7 @@ class CloneHosting:
                 # One clone's trouble keeps no other from coming back. Its own next start, or delete, meets it again.
                 _LOG.warning("%s: what an earlier run left does not go: %s", site.clone_id, error)
         for site in self._sites.all():
-            if site.state is SiteState.SERVING and not port_is_free(site.port):
+            if site.state is SiteState.SERVING and not is_free(site.port):
                 self._sites.save(replace(site, port=self._sites.free_port()))
         await self._open_up()
         await self._publish()
@@ -151,7 +152,7 @@ class CloneHosting:
         """Have the clone's Apache answer, at its own port and through Envoy."""
         async with self._alone(clone_id):
             site = self._adopted(clone_id)
-            if not self._servers.is_running(clone_id) and not port_is_free(site.port):
+            if not self._servers.is_running(clone_id) and not is_free(site.port):
                 async with self._shared:
                     site = self._sites.save(replace(site, port=self._sites.free_port()))
             site = self._sites.save(replace(site, state=SiteState.SERVING))

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from wpclone.standalone.ports import is_free
 
 CLONE_ID = re.compile(r"clone-[0-9a-f]{12}")
 
@@ -103,7 +104,7 @@ class CloneSites:
         """A port of the range that no record names and nobody listens on now. Raises NoFreePort."""
         taken = {site.port for site in self._sites.values()}
         for port in self._ports:
-            if port not in taken and port_is_free(port):
+            if port not in taken and is_free(port):
                 return port
         raise NoFreePort(f"no port from {self._ports.start} to {self._ports.stop - 1} is free")
 
@@ -123,14 +124,3 @@ class CloneSites:
             os.fsync(directory)
         finally:
             os.close(directory)
-
-
-def port_is_free(port: int) -> bool:
-    """Whether 127.0.0.1:`port` could be listened on now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
