@@ -105,7 +105,7 @@ class Accept:
                 "exclude_tables": list(ask.exclude_tables),
                 **({"dry_run": True} if ask.dry_run else {}),
             },
-            secrets=self.keys.encrypt(json.dumps(secrets).encode(), clone_id),
+            secrets=self.keys.seal(secrets, clone_id),
             definition_version=CLONE_VERSION,
             run_for=CLONE_RUNS_FOR,
             priority=ask.priority,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -44,7 +43,7 @@ class Restoring:
             kind=JobKind.RESTORE,
             customer_id=customer_id,
             request=request,
-            secrets=on.keys.encrypt(json.dumps(secrets).encode(), job_id),
+            secrets=on.keys.seal(secrets, job_id),
             definition_version=RESTORE_VERSION,
             run_for=RESTORE_RUNS_FOR,
             clone_id=ask.clone_id or None,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import structlog
 
 from wpclone.core.ids import Randomness, new_job_id
@@ -53,8 +51,8 @@ def _secrets(old: Job, job_id: str, keys: KeyRing, randomness: Randomness) -> by
     if old.secrets is None:
         return None
     try:
-        content = json.loads(keys.decrypt(old.secrets, old.job_id))
+        content = keys.unseal(old.secrets, old.job_id)
     except SecretsUnreadable as error:
         _log.exception("job.secrets_unreadable", job_id=old.job_id)
         raise JobNotRetryable("Its credentials can no longer be read; ask for it anew.") from error
-    return keys.encrypt(json.dumps({**content, "seed": randomness(32).hex()}).encode(), job_id)
+    return keys.seal({**content, "seed": randomness(32).hex()}, job_id)

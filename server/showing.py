@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import structlog
 
 from server import render
@@ -41,7 +39,7 @@ class Showing:
         if job.kind is not JobKind.CLONE or job.clone_id is None or job.state is not JobState.COMPLETED or job.secrets is None:
             return None
         try:
-            seed = json.loads(self._keys.decrypt(job.secrets, job.job_id))["seed"]
+            seed = self._keys.unseal(job.secrets, job.job_id)["seed"]
         except SecretsUnreadable:
             _log.exception("job.secrets_unreadable", job_id=job.job_id)
             return None

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from server.site_access import LONGEST_NAME, LONGEST_SECRET
 from tests.support.serving import CUSTOMER, OPERATOR, PASSWORD, Edge, reason, serving
 from wpclone.core.jobs import transitions
 from wpclone.core.jobs.job import JobError, Limits
@@ -192,6 +193,22 @@ async def test_a_failed_restore_is_done_again_by_a_restore_that_writes_the_site_
         assert before["target"] == after["target"] == {"username": "admin", "password": "of the target"}
         assert before["seed"] != after["seed"]
         assert await refused(edge, old) == (grpc.StatusCode.FAILED_PRECONDITION, "SITE_BUSY")
+
+
+async def test_the_longest_credentials_of_two_sites_fit_into_the_store() -> None:
+    longest = site_pb2.AdminLogin(username="\U0001f600" * LONGEST_NAME, password="\U0001f600" * LONGEST_SECRET)
+    request = clone_service_pb2.CreateRestoreRequest()
+    for site, host in ((request.source, "a.example"), (request.target, "b.example")):
+        site.admin_login.CopyFrom(longest)
+        site.admin_login.url = f"https://u:{'p' * 2000}@{host}"
+    async with serving() as edge:
+        job_id = (await edge.stub.CreateRestore(request, metadata=edge.as_(CUSTOMER))).job_id
+        await fail(edge, job_id)
+        for known in (job_id, (await retry(edge, job_id)).job_id):
+            kept = await edge.store.get_job(known)
+            assert kept is not None
+            assert len(kept.secrets or b"") <= 32768  # jobs.secrets
+            assert (await _secrets(edge.keys, edge, known))["target"]["password"] == longest.password
 
 
 async def test_a_rollback_is_asked_for_anew_and_not_retried() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 
 from wpclone.core.ids import Randomness, new_job_id
@@ -28,7 +27,7 @@ def leaving_job(
     Raises SecretsUnreadable.
     """
     job_id = new_job_id(JobKind.RESTORE, randomness)
-    known = json.loads(keys.decrypt(restore.secrets or b"", restore.job_id))
+    known = keys.unseal(restore.secrets or b"", restore.job_id)
     secrets = {"seed": randomness(32).hex(), "source": {}, "target": known["target"]}
     request = {
         "action": ACTIONS[becomes],
@@ -38,6 +37,6 @@ def leaving_job(
     }
     return NewJob(
         job_id=job_id, kind=JobKind.RESTORE, customer_id=restore.customer_id, request=request,
-        secrets=keys.encrypt(json.dumps(secrets).encode(), job_id), definition_version=RESTORE_VERSION,
+        secrets=keys.seal(secrets, job_id), definition_version=RESTORE_VERSION,
         run_for=LEAVING_RUNS_FOR, priority=priority,
     )  # fmt: skip

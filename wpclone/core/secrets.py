@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -114,6 +115,15 @@ class KeyRing:
             return key.decrypt(blob[start : start + _NONCE], blob[start + _NONCE :], context.encode())
         except (InvalidTag, ValueError) as e:
             raise SecretsUnreadable from e
+
+    def seal(self, content: Mapping[str, Any], context: str) -> bytes:
+        """A JSON object, encrypted. In UTF-8: escaped, a character beyond ASCII takes 12 bytes of what `jobs.secrets` holds."""
+        return self.encrypt(json.dumps(content, ensure_ascii=False).encode(), context)
+
+    def unseal(self, blob: bytes, context: str) -> dict[str, Any]:
+        """What `seal` was given. Raises SecretsUnreadable."""
+        content: dict[str, Any] = json.loads(self.decrypt(blob, context))
+        return content
 
     def request_hash(self, data: bytes) -> bytes:
         """32 bytes that tell whether two requests are equal; keyed, because requests may hold guessable passwords."""
