@@ -125,12 +125,7 @@ def _source(wrong: Violations, request: clone_service_pb2.CreateRestoreRequest) 
 def _names(
     wrong: Violations, field: str, values: Sequence[str], pattern: re.Pattern[str], most: int, like: str
 ) -> tuple[str, ...]:
-    if len(values) > most:
-        wrong.add(field, f"must have at most {most} entries")
-        return ()
-    for i, value in enumerate(values):
-        wrong.read_match(f"{field}[{i}]", value, pattern, like=like)
-    return tuple(sorted(set(values)))
+    return wrong.read_set(field, values, pattern, most=most, entries="entries", like=like)
 
 
 def _is_same(one: str, other: str) -> bool:

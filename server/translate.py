@@ -18,6 +18,7 @@ from wpclone.v2 import clone_service_pb2, site_pb2
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 CONSTANT = re.compile(r"[A-Za-z_\x80-\uffff][A-Za-z0-9_\x80-\uffff]{0,127}")
+CONSTANT_LIKE = "the name of a PHP constant"
 MOST_CONSTANTS = 100
 PATH_GLOB = re.compile(r"(?!/)(?!(?:.*/)?\.\.(?:/|\Z))[^\x00-\x1f\x7f\\]{1,512}")
 PATH_GLOB_LIKE = "1 to 512 characters: a path relative to the site's directory, without .., backslashes and control characters"
@@ -93,7 +94,9 @@ def clone_ask(request: clone_service_pb2.CreateCloneRequest, lives: Lives) -> Cl
         customer_id=read_customer_id(wrong, request.customer_id),
         source=spelled_source(request).read(wrong),
         ttl_minutes=_ttl(wrong, request, lives),
-        keep_constants=_constants(wrong, list(request.keep_constants)),
+        keep_constants=wrong.read_set(
+            "keep_constants", request.keep_constants, CONSTANT, most=MOST_CONSTANTS, entries="names", like=CONSTANT_LIKE
+        ),
         exclude_paths=_globs(wrong, "exclude_paths", request.exclude_paths, PATH_GLOB, like=PATH_GLOB_LIKE),
         exclude_tables=_globs(wrong, "exclude_tables", request.exclude_tables, TABLE_GLOB, like=TABLE_GLOB_LIKE),
         dry_run=request.dry_run,
@@ -218,22 +221,8 @@ def _ttl(wrong: Violations, request: clone_service_pb2.CreateCloneRequest | v1.C
     return wrong.read_number("ttl_minutes", request.ttl_minutes, least=lives.least, most=lives.most)
 
 
-def _constants(wrong: Violations, names: list[str]) -> tuple[str, ...]:
-    if len(names) > MOST_CONSTANTS:
-        wrong.add("keep_constants", f"must have at most {MOST_CONSTANTS} names")
-        return ()
-    for i, name in enumerate(names):
-        wrong.read_match(f"keep_constants[{i}]", name, CONSTANT, like="the name of a PHP constant")
-    return tuple(sorted(set(names)))
-
-
 def _globs(wrong: Violations, field: str, globs: Sequence[str], pattern: re.Pattern[str], *, like: str) -> tuple[str, ...]:
-    if len(globs) > MOST_GLOBS:
-        wrong.add(field, f"must have at most {MOST_GLOBS} globs")
-        return ()
-    for i, glob in enumerate(globs):
-        wrong.read_match(f"{field}[{i}]", glob, pattern, like=like)
-    return tuple(sorted(set(globs)))
+    return wrong.read_set(field, globs, pattern, most=MOST_GLOBS, entries="globs", like=like)
 
 
 def _expires_at(wrong: Violations, request: clone_service_pb2.ExtendCloneRequest, lives: Lives, now: datetime) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from re import Pattern
 from typing import TypeVar
@@ -42,6 +43,17 @@ class Violations:
         if not pattern.fullmatch(value):
             self.add(field, f"must be {like}")
         return value
+
+    def read_set(
+        self, field: str, values: Sequence[str], pattern: Pattern[str], *, most: int, entries: str, like: str
+    ) -> tuple[str, ...]:
+        """At most `most` texts of this pattern, sorted, each once; `entries` and `like` describe them."""
+        if len(values) > most:
+            self.add(field, f"must have at most {most} {entries}")
+            return ()
+        for i, value in enumerate(values):
+            self.read_match(f"{field}[{i}]", value, pattern, like=like)
+        return tuple(sorted(set(values)))
 
     def read_number(self, field: str, value: int, *, least: int, most: int) -> int:
         """A number within bounds, both included."""
