@@ -171,12 +171,15 @@ class Leases:
     def _keep_renewing(self) -> None:
         due = self._due(RENEW_EVERY)
         while not self._stopped.is_set():
-            if self._wake.wait(max(0.0, due - time.monotonic())):
-                self._wake.clear()
-                if not self._stopped.is_set():
-                    self.look_for_cancels()
-            elif not self._stopped.is_set():
+            self._wake.wait(max(0.0, due - time.monotonic()))
+            self._wake.clear()
+            if self._stopped.is_set():
+                return
+            # First what is due, which also tells of cancels: however many of those come, no lease ends over them.
+            if time.monotonic() >= due:
                 due = self._due(RENEW_EVERY if self.renew_once() else AGAIN)
+            else:
+                self.look_for_cancels()
 
     @staticmethod
     def _due(pause: float) -> float:

@@ -7,7 +7,7 @@ from tests.support.wait import until_async
 from tests.unit.workers.desk import Desk
 from workers.leases import EXIT_CODE, Leases
 from workers.orders import Orders
-from wpclone.core.jobs.job import Renewal
+from wpclone.core.jobs.job import Claim, Renewal
 
 
 class PlayedLine:
@@ -116,6 +116,30 @@ async def test_a_cancel_request_that_was_not_told_comes_with_the_renewal(watch: 
     watch.line.cancelled.update(watch.leases._held)
     watch.leases.renew_once()
     await _is_cancelled(watch)
+
+
+async def test_leases_are_renewed_however_often_cancels_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.leases.RENEW_EVERY", 0.05)
+    watch = Watch()
+    watch.leases.start(asyncio.get_running_loop())
+    watch.leases.hold(await _claimed(), watch.task, watch.orders, sent_at=0.0)
+
+    async def is_renewed() -> bool:
+        watch.leases.ask_now()
+        return len(watch.line.asked) > 2
+
+    try:
+        await until_async(is_renewed, within=5, every=0)
+    finally:
+        watch.release.set()
+        await watch.task
+        watch.leases.stop()
+
+
+async def _claimed() -> Claim:
+    desk = Desk()
+    await desk.accept()
+    return await desk.claim()
 
 
 async def test_a_look_for_cancels_that_fails_leaves_them_to_the_renewal(watch: Watch) -> None:
