@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -18,6 +18,7 @@ class PlayedLine:
         self.lost: set[str] = set()
         self.cancelled: set[str] = set()
         self.asked: list[dict[str, int]] = []
+        self.during_look: Callable[[], None] = lambda: None
 
     def renew(self, worker: str, fences: dict[str, int]) -> list[Renewal]:
         self.asked.append(fences)
@@ -26,6 +27,7 @@ class PlayedLine:
         return [Renewal(job_id, fence, job_id in self.cancelled) for job_id, fence in fences.items() if job_id not in self.lost]
 
     def seen(self, worker: str, fences: dict[str, int]) -> list[Renewal]:
+        self.during_look()
         if self.is_out:
             raise OSError("no route")
         return [Renewal(job_id, fence, job_id in self.cancelled) for job_id, fence in fences.items()]
@@ -123,13 +125,14 @@ async def test_leases_are_renewed_however_often_cancels_are_asked_for(monkeypatc
     watch = Watch()
     watch.leases.start(asyncio.get_running_loop())
     watch.leases.hold(await _claimed(), watch.task, watch.orders, sent_at=0.0)
+    watch.line.during_look = watch.leases.ask_now  # the next cancel comes while the last is looked for
 
     async def is_renewed() -> bool:
-        watch.leases.ask_now()
         return len(watch.line.asked) > 2
 
     try:
-        await until_async(is_renewed, within=5, every=0)
+        watch.leases.ask_now()
+        await until_async(is_renewed, within=5)
     finally:
         watch.release.set()
         await watch.task
