@@ -111,6 +111,13 @@ def test_a_worker_has_more_grace_than_it_needs_to_drain() -> None:
     assert pod["terminationGracePeriodSeconds"] >= int(drain) + 10
 
 
+def test_all_workers_have_the_copied_files() -> None:
+    work = [each for each in dict(PODS)["Deployment worker"]["volumes"] if each["name"] == "work"]
+    assert work == [{"name": "work", "persistentVolumeClaim": {"claimName": "work"}}]
+    (claim,) = [thing["spec"] for thing in OBJECTS if thing["kind"] == "PersistentVolumeClaim"]
+    assert claim["accessModes"] == ["ReadWriteMany"]
+
+
 def metrics_there_are() -> set[str]:
     registry = CollectorRegistry()
     Metrics(registry)
