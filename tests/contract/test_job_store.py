@@ -298,6 +298,18 @@ async def test_steps_are_recorded_with_the_stores_times_and_each_change_is_one_r
     assert await store.get_job(job.job_id) == job
 
 
+async def test_a_job_whose_worker_was_lost_is_rung_before_those_that_never_began(bench: StoreBench) -> None:
+    await accepted_clone(bench.store)
+    await accepted_clone(bench.store, 2)
+    await claimed(bench.store, job_id(1))
+    await bench.advance(16)
+    rings = {ring.job_id: ring.priority for ring in await bench.store.due(per_customer=5, most=5, quiet=DUE_NOW)}
+    assert rings == {job_id(1): Priority.HIGH, job_id(2): Priority.NORMAL}
+    job = await bench.store.get_job(job_id(1))
+    assert job is not None
+    assert job.priority is Priority.NORMAL
+
+
 async def test_the_end_of_a_step_and_the_beginning_of_the_next_are_one_change(bench: StoreBench) -> None:
     await accepted_clone(bench.store)
     claim = await claimed(bench.store, job_id(1))

@@ -27,12 +27,13 @@ def relay(desk: Desk) -> Relay:
 
 
 async def rung(desk: Desk) -> list[str]:
-    """The jobs that are rung now, taken off the queue."""
+    """The jobs that are rung now, taken off the queues; those whose worker was lost come first."""
     found = []
-    while delivery := await desk.bus.take(Priority.NORMAL, wait=0):
-        assert delivery.ring is not None
-        found.append(delivery.ring.job_id)
-        await delivery.ack()
+    for priority in (Priority.HIGH, Priority.NORMAL):
+        while delivery := await desk.bus.take(priority, wait=0):
+            assert delivery.ring is not None
+            found.append(delivery.ring.job_id)
+            await delivery.ack()
     return found
 
 

@@ -174,7 +174,8 @@ class JobStore(Protocol):
     async def due(self, *, per_customer: int, most: int, quiet: timedelta) -> list[Ring]:
         """Guardedly mark and return jobs to ring: `rung_until < now` and pending and due, or running with the lease over for
         longer than `quiet`, or pending past `deadline_at`. At most `per_customer` of one customer, customers in turns. Each
-        gets `enqueue_seq + 1`, `rung_until = now + 30 s`."""
+        gets `enqueue_seq + 1`, `rung_until = now + 30 s`. A running one is rung as high: it was begun, and must not wait behind
+        all that was not."""
 
     async def unring(self, job_ids: Sequence[str]) -> None:
         """The publish failed: `rung_until` back to now."""

@@ -90,4 +90,5 @@ class Rings(Part):
     def _ring(self, kept: Kept, now: datetime) -> Ring:
         kept.rung_until = now + RING_AGAIN
         kept.job = replace(kept.job, enqueue_seq=kept.job.enqueue_seq + 1)
-        return Ring(kept.job.job_id, kept.job.enqueue_seq, kept.job.priority, kept.job.traceparent)
+        priority = Priority.HIGH if kept.job.state is JobState.RUNNING else kept.job.priority
+        return Ring(kept.job.job_id, kept.job.enqueue_seq, priority, kept.job.traceparent)

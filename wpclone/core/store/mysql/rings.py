@@ -26,7 +26,7 @@ _CANDIDATES = f"""SELECT job_id FROM (
       ROW_NUMBER() OVER (PARTITION BY j.customer_id ORDER BY {_URGENCY}, j.next_run_at, j.job_id) AS turn
     FROM jobs j WHERE {_OPEN} AND j.rung_until < {NOW} AND {_SHOULD_RUN}) AS ranked
   WHERE turn <= %(per_customer)s ORDER BY turn, urgency, next_run_at, job_id LIMIT %(most)s"""
-_LOCK = f"""SELECT j.job_id, j.enqueue_seq, j.priority, j.traceparent FROM jobs j
+_LOCK = f"""SELECT j.job_id, j.enqueue_seq, IF(j.status = 'running', 'high', j.priority), j.traceparent FROM jobs j
   WHERE j.job_id IN %(job_ids)s AND {_OPEN} AND j.rung_until < {NOW} AND {_SHOULD_RUN} FOR UPDATE SKIP LOCKED"""
 _RING = f"""UPDATE jobs SET enqueue_seq = enqueue_seq + 1, rung_until = {NOW} + INTERVAL %(again)s SECOND
   WHERE job_id IN %(job_ids)s"""
