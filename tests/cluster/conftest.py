@@ -12,7 +12,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,13 @@ def shipped(namespace: str) -> list[Object]:
     return sorted([*objects, account], key=lambda thing: thing["kind"] != "Namespace")
 
 
+def clone_objects(namespace: str) -> set[tuple[str, str]]:
+    """Kind and name of everything of clones that is in a namespace."""
+    kinds = "jobs,pods,services,secrets,pvc,networkpolicies,httproutes"
+    told = json.loads(kubectl("get", kinds, "-n", namespace, "-l", "wpclone.io/clone", "-o", "json"))
+    return {(item["kind"], item["metadata"]["name"]) for item in told["items"]}
+
+
 @dataclass
 class ClusterBench:
     """A namespace on a real cluster and a runtime that speaks as the shipped worker."""
@@ -81,9 +88,7 @@ class ClusterBench:
 
     def objects(self) -> set[tuple[str, str]]:
         """Everything of clones that is there."""
-        kinds = "jobs,pods,services,secrets,pvc,networkpolicies,httproutes"
-        told = json.loads(kubectl("get", kinds, "-n", self.namespace, "-l", "wpclone.io/clone", "-o", "json"))
-        return {(item["kind"], item["metadata"]["name"]) for item in told["items"]}
+        return clone_objects(self.namespace)
 
     def patch_job(self, clone_id: str, patch: Object) -> None:
         kubectl("patch", "job", clone_id, "-n", self.namespace, "--type=merge", "-p", json.dumps(patch))
@@ -98,13 +103,19 @@ class Clusterwide:
     @asynccontextmanager
     async def bench(self, *, patience: float = 60.0, **shape: Any) -> AsyncIterator[ClusterBench]:
         """A new namespace and a runtime in it; both gone afterwards, with everything in them."""
+        async with AsyncExitStack() as stack:
+            namespace = stack.enter_context(self.namespace())
+            directory = stack.enter_context(open_directory("cluster"))
+            api = await stack.enter_async_context(connect(self.worker_kubeconfig(namespace, directory)))
+            yield await self._bench(stack, directory, namespace, api, patience, shape)
+
+    @contextmanager
+    def namespace(self) -> Iterator[str]:
+        """A new namespace with the rules that we ship for the clones' one; gone afterwards, with everything in it."""
         namespace = f"clones-{secrets.token_hex(4)}"
         kubectl("apply", "-f", "-", document=yaml.safe_dump_all(shipped(namespace)))
         try:
-            async with AsyncExitStack() as stack:
-                directory = stack.enter_context(open_directory("cluster"))
-                api = await stack.enter_async_context(connect(self._worker(namespace, directory)))
-                yield await self._bench(stack, directory, namespace, api, patience, shape)
+            yield namespace
         finally:
             kubectl("delete", "namespace", namespace, "--wait=false", check=False)
 
@@ -121,7 +132,7 @@ class Clusterwide:
         await stack.enter_async_context(running(runtime))
         return ClusterBench(namespace, runtime, api, metrics)
 
-    def _worker(self, namespace: str, directory: Path) -> Path:
+    def worker_kubeconfig(self, namespace: str, directory: Path) -> Path:
         """A kubeconfig of the worker's ServiceAccount."""
         token = kubectl("create", "token", "wpclone-worker", "-n", namespace).strip()
         admin = json.loads(kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))

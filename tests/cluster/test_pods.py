@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -80,10 +81,16 @@ async def test_copied_code_can_write_neither_its_guard_nor_the_image_and_sees_no
     assert "SEEN" not in told
 
 
-async def test_a_deleted_pod_comes_back_with_its_content_at_the_same_url(bench: ClusterBench, volumes: Volumes) -> None:
+@pytest.mark.parametrize("is_evicted", [False, True], ids=["deleted", "evicted"])
+async def test_a_lost_pod_comes_back_with_its_content_at_the_same_url(
+    bench: ClusterBench, volumes: Volumes, is_evicted: bool
+) -> None:
     place = await served(bench, volumes, {"index.php": PAGE, "wp-content/uploads/kept.txt": b"kept"})
     before = _pod(bench, place.clone_id)
-    await in_thread(kubectl, "delete", "pod", before, "-n", bench.namespace, "--grace-period=5")
+    if is_evicted:
+        await in_thread(_evict, bench, before)
+    else:
+        await in_thread(kubectl, "delete", "pod", before, "-n", bench.namespace, "--grace-period=5")
 
     async def is_back() -> bool:
         return _pod(bench, place.clone_id) != before and (await page(place, "/wp-content/uploads/kept.txt")) == "200 kept"
@@ -105,11 +112,19 @@ async def test_an_expiry_reaches_guard_and_job(bench: ClusterBench, volumes: Vol
 async def test_an_image_that_cannot_be_pulled_is_told_with_its_name_and_cause(cluster: Clusterwide, nodes: None) -> None:
     image = "127.0.0.1:1/wpclone/absent:1"
     async with cluster.bench(patience=20, image=image) as bench:
-        clone_id, told = new_clone_id(), list[str]()
+        clone_id, told, at = new_clone_id(), list[str](), list[float]()
+
+        def tell(sentence: str) -> None:
+            told.append(sentence)
+            if image in sentence:
+                at.append(time.monotonic())
+
         await _with_volume(cluster, bench, clone_id)
+        begun = time.monotonic()
         with pytest.raises(RetryLater) as raised:
-            await bench.runtime.ready(clone_id, told.append)
+            await bench.runtime.ready(clone_id, tell)
         assert raised.value.code == "IMAGE_NOT_PULLED"
+        assert at[0] - begun < 5
         assert image in told[-1]
         assert "connection refused" in " ".join(told)
 
@@ -170,6 +185,13 @@ def _pod(bench: ClusterBench, clone_id: str) -> str:
     told = json.loads(kubectl("get", "pods", "-n", bench.namespace, "-l", f"wpclone.io/clone={clone_id}", "-o", "json"))
     living = [item for item in told["items"] if "deletionTimestamp" not in item["metadata"]]
     return str(living[-1]["metadata"]["name"]) if living else ""
+
+
+def _evict(bench: ClusterBench, pod: str) -> None:
+    """As a drain does: by the API that asks for a disruption."""
+    name = {"name": pod, "namespace": bench.namespace}
+    body = json.dumps({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": name})
+    kubectl("create", "--raw", f"/api/v1/namespaces/{bench.namespace}/pods/{pod}/eviction", "-f", "-", document=body)
 
 
 async def _is_ready(bench: ClusterBench, clone_id: str) -> bool:

@@ -39,18 +39,19 @@ class Faults:
 class FaultProxy:
     """One listening port in front of one server."""
 
-    def __init__(self, target: tuple[str, int], loop: Loop) -> None:
+    def __init__(self, target: tuple[str, int], loop: Loop, listens: tuple[str, int]) -> None:
         self.faults = Faults()
         self.connections = 0
         self._target = target
         self._loop = loop
+        self._listens = listens
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server = loop.run(self._listen())
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     async def _listen(self) -> asyncio.Server:
-        return await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return await asyncio.start_server(self._accept, *self._listens)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -127,10 +128,10 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 @contextmanager
-def fault_proxy(port: int, host: str = "127.0.0.1") -> Iterator[FaultProxy]:
-    """A proxy in front of `host:port`, gone afterwards."""
+def fault_proxy(port: int, host: str = "127.0.0.1", *, listens: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[FaultProxy]:
+    """A proxy in front of `host:port`, gone afterwards; `listens` says where, port 0 for any."""
     loop = Loop()
-    proxy = FaultProxy((host, port), loop)
+    proxy = FaultProxy((host, port), loop, listens)
     try:
         yield proxy
     finally:
