@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, dataclass, fields
+import re
+from dataclasses import MISSING, dataclass, fields, replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from server.retry import again
 from server.ringer import Ringer
@@ -14,7 +16,7 @@ from wpclone.core.ids import Randomness, new_job_id
 from wpclone.core.jobs.errors import CloneNotFound, JobNotRetryable
 from wpclone.core.jobs.job import Clone, Job, NewClone, NewJob, RequestKey
 from wpclone.core.jobs.site_key import site_key
-from wpclone.core.jobs.states import JobKind
+from wpclone.core.jobs.states import CloneState, JobKind
 from wpclone.core.secrets import KeyRing
 from wpclone.core.store import JobStore
 
@@ -26,6 +28,7 @@ CLONE_VERSION = 3
 """The version of the plan that new clone jobs are pinned to; workers keep the plans of older ones beside it."""
 DEFINITION_VERSION = 1
 """The same for delete jobs."""
+_CLONE_HOST = re.compile(r"clone-[0-9a-f]{12}(?=\.)")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Accept:
     runtime: str
 
     async def clone(self, ask: CloneAsk, customer_id: str) -> Job:
-        """A clone job and its clone. Raises RequestIdReused, LimitReached, CustomerNotFound, StoreUnavailable."""
+        """A clone job and its clone. Raises RequestIdReused, LimitReached, CustomerNotFound, StoreUnavailable; CloneNotReady when
+        its source is a clone of ours that ends in this moment."""
         clone_id = new_job_id(JobKind.CLONE, self.randomness)
         key = self.key(customer_id, "CreateClone", ask.request_id, _meaning(ask))
         job = await self._accept_clone(self._clone_job(ask, customer_id, clone_id), key)
@@ -112,8 +116,9 @@ class Accept:
             clone_id=None if ask.dry_run else clone_id,
         )
 
-    async def _accept_clone(self, new: NewJob, key: RequestKey | None) -> Job:
-        """The clone job, and the clone it is to make; a dry run makes none."""
+    async def _accept_clone(self, asked: NewJob, key: RequestKey | None) -> Job:
+        """The clone job, and the clone it is to make; a dry run makes none. A clone of ours that it copies is held for it."""
+        new = replace(asked, reads_clone=await self._source_clone(asked))
         if new.clone_id is None:
             return await self.store.accept(new, key=key)
         clone = NewClone(
@@ -125,6 +130,15 @@ class Accept:
             guard_key=self.keys.encrypt(self.randomness(32), new.job_id),
         )
         return await self.store.accept(new, key=key, clone=clone)
+
+    async def _source_clone(self, new: NewJob) -> str | None:
+        """The customer's ready clone that is the job's source, if it is one: clones live at hosts that begin with their id."""
+        url = new.request["source_url"]
+        named = _CLONE_HOST.match(urlsplit(url).hostname or "")
+        clone = await self.store.get_clone(named[0]) if named else None
+        if clone is None or clone.customer_id != new.customer_id or clone.state is not CloneState.READY:
+            return None
+        return clone.clone_id if site_key(clone.url) == site_key(url) else None
 
     async def _delete_again(self, new: NewJob, key: RequestKey | None) -> Job:
         try:

@@ -108,6 +108,28 @@ async def test_a_restore_holds_its_clone_from_expiry_and_deletion(bench: StoreBe
     assert [job.clone_id for job in await bench.store.expire_due(expire, most=5)] == [job_id(1)]
 
 
+async def test_a_clone_that_is_copied_neither_expires_nor_is_deleted(bench: StoreBench) -> None:
+    await ready_clone(bench.store)
+    copying = await bench.store.accept(new_job(2, reads_clone=job_id(1)))
+    with pytest.raises(CloneInUse):
+        await bench.store.begin_delete(new_job(3, JobKind.DELETE, clone_id=job_id(1)))
+    await bench.advance(601)
+    expire = lambda clone: new_job(4, JobKind.DELETE, clone_id=clone.clone_id)  # noqa: E731
+    assert await bench.store.expire_due(expire, most=5) == []
+    with pytest.raises(CloneNotReady):
+        await bench.store.accept(new_job(5, reads_clone=job_id(1)))
+    assert await bench.store.get_job(job_id(5)) is None
+    await failed(bench.store, copying)
+    assert [job.clone_id for job in await bench.store.expire_due(expire, most=5)] == [job_id(1)]
+
+
+async def test_another_customers_clone_is_not_held(bench: StoreBench) -> None:
+    await ready_clone(bench.store)
+    await with_customer(bench.store, "other")
+    with pytest.raises(CloneNotFound):
+        await bench.store.accept(new_job(2, customer_id="other", reads_clone=job_id(1)))
+
+
 async def test_an_expired_clone_is_not_restored_from(bench: StoreBench) -> None:
     await ready_clone(bench.store)
     await bench.advance(601)

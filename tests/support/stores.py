@@ -123,13 +123,14 @@ def new_job(
     priority: Priority = Priority.NORMAL,
     run_for: float = 3600,
     secrets: bytes | None = b"cipher",
+    reads_clone: str | None = None,
 ) -> NewJob:
     """A job to accept; a clone job's clone has its id."""
     name = job_id(number, kind)
     return NewJob(
         job_id=name, kind=kind, customer_id=customer_id, request={"source_url": "http://source.test/ü"}, secrets=secrets,
         definition_version=1, run_for=timedelta(seconds=run_for), priority=priority,
-        clone_id=name if kind is JobKind.CLONE else clone_id, traceparent="00-trace-span-01",
+        clone_id=name if kind is JobKind.CLONE else clone_id, reads_clone=reads_clone, traceparent="00-trace-span-01",
     )  # fmt: skip
 
 

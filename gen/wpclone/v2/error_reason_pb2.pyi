@@ -61,7 +61,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SECRETS_UNREADABLE: _ErrorReason.ValueType  # 18
     """A secret cannot be read with this service's keys (INTERNAL)."""
     ERROR_REASON_CLONE_IN_USE: _ErrorReason.ValueType  # 19
-    """A restore reads this clone, so it cannot be deleted now (FAILED_PRECONDITION)."""
+    """Another job reads this clone, so it cannot be deleted now (FAILED_PRECONDITION)."""
     ERROR_REASON_SITE_BUSY: _ErrorReason.ValueType  # 20
     """Another job writes this site now (FAILED_PRECONDITION)."""
     ERROR_REASON_NOTHING_KEPT: _ErrorReason.ValueType  # 21
@@ -111,7 +111,7 @@ ERROR_REASON_TIMED_OUT: ErrorReason.ValueType  # 17
 ERROR_REASON_SECRETS_UNREADABLE: ErrorReason.ValueType  # 18
 """A secret cannot be read with this service's keys (INTERNAL)."""
 ERROR_REASON_CLONE_IN_USE: ErrorReason.ValueType  # 19
-"""A restore reads this clone, so it cannot be deleted now (FAILED_PRECONDITION)."""
+"""Another job reads this clone, so it cannot be deleted now (FAILED_PRECONDITION)."""
 ERROR_REASON_SITE_BUSY: ErrorReason.ValueType  # 20
 """Another job writes this site now (FAILED_PRECONDITION)."""
 ERROR_REASON_NOTHING_KEPT: ErrorReason.ValueType  # 21

@@ -97,7 +97,7 @@ class CloneNotReady(WrongState):
 
 
 class CloneInUse(WrongState):
-    """A restore reads this clone; wait until it ends, or cancel it."""
+    """Another job reads this clone; wait until it ends, or cancel it."""
 
     reason = "CLONE_IN_USE"
 

@@ -85,7 +85,10 @@ class Job:
 
 @dataclass(frozen=True)
 class NewJob:
-    """What `accept` writes. `secrets` is ciphertext; `run_for` is the job's deadline counted from acceptance."""
+    """What `accept` writes. `secrets` is ciphertext; `run_for` is the job's deadline counted from acceptance.
+
+    `reads_clone` is the clone that a clone job copies, when its source is one of ours; a restore reads `clone_id`.
+    """
 
     job_id: str
     kind: JobKind
@@ -96,6 +99,7 @@ class NewJob:
     run_for: timedelta
     priority: Priority = Priority.NORMAL
     clone_id: str | None = None
+    reads_clone: str | None = None
     retry_of: str | None = None
     traceparent: str = ""
 

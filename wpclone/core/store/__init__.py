@@ -99,14 +99,15 @@ class JobStore(Protocol):
     async def accept(self, new: NewJob, *, key: RequestKey | None = None, clone: NewClone | None = None) -> Job:
         """Record a job, its clone and its request id in one transaction; `rung_until` = now + 2 s.
 
-        The same key with the same body returns the first job. Raises RequestIdReused, LimitReached (live clones, requests
-        per minute), CustomerNotFound.
+        The same key with the same body returns the first job. `new.reads_clone`, if any, has to be ready; it does not expire and
+        is not deleted before the job ends. Raises RequestIdReused, LimitReached (live clones, requests per minute),
+        CustomerNotFound, CloneNotFound, CloneNotReady.
         """
 
     async def begin_delete(self, new: NewJob, *, key: RequestKey | None = None) -> Job:
         """`ready|failed → deleting` of `new.clone_id` and its delete job, one transaction; creating: the clone job is asked
         to cancel and returned instead. A clone that is deleting gives its running delete job. Raises CloneNotFound
-        (also for `deleted` clones and other customers' when `new.customer_id` differs), CloneInUse while a restore reads it."""
+        (also for `deleted` clones and other customers' when `new.customer_id` differs), CloneInUse while a job reads it."""
 
     async def begin_restore(self, new: NewJob, *, site_key: str, key: RequestKey | None = None) -> Job:
         """Record a job that alone may write the site `site_key` until it ends. `new.clone_id`, if any, has to be ready; it does
@@ -133,7 +134,7 @@ class JobStore(Protocol):
 
     async def expire_due(self, make: NewJobFor, *, most: int) -> list[Job]:
         """Begin the deletion of up to `most` ready clones whose `expires_at` is past, one transaction each; not of those that an
-        unfinished restore reads."""
+        unfinished job reads."""
 
     async def get_job(self, job_id: str) -> Job | None:
         """The job with its steps, or None."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from wpclone.core.jobs.errors import CloneInUse, CloneNotFound, JobFinished, JobNotFound, LimitReached, WrongState
+from wpclone.core.jobs.errors import CloneInUse, CloneNotFound, CloneNotReady, JobFinished, JobNotFound, LimitReached, WrongState
 from wpclone.core.jobs.job import Clone, Customer, Job, NewClone, NewJob, RequestKey
 from wpclone.core.jobs.states import CloneState, JobKind, JobState
 from wpclone.core.store import CANCELLED_EARLY, LIVE, NewJobFor
@@ -23,6 +23,8 @@ class Accepting(Part):
         if known is not None:
             return shelves.jobs[known].job
         check_limits(shelves, shelves.customer(new.customer_id), new, clone, now)
+        if new.reads_clone is not None:
+            hold_clone(shelves, new.reads_clone, new.customer_id, now)
         if clone is not None:
             shelves.add_clone(clone, now)
         shelves.remember(key, new.job_id)
@@ -99,6 +101,15 @@ class Accepting(Part):
             raise CloneInUse
         shelves.change_clone(clone.clone_id, now, state=CloneState.DELETING)
         return shelves.add_job(new, now)
+
+
+def hold_clone(shelves: Shelves, clone_id: str, customer_id: str, now: datetime) -> None:
+    """Raise CloneNotFound or CloneNotReady when no job of this customer may read the clone now."""
+    clone = shelves.clones.get(clone_id)
+    if clone is None or clone.customer_id != customer_id or clone.state is CloneState.DELETED:
+        raise CloneNotFound
+    if clone.state is not CloneState.READY or clone.expires_at is None or clone.expires_at <= now:
+        raise CloneNotReady
 
 
 def check_limits(shelves: Shelves, customer: Customer, new: NewJob, clone: NewClone | None, now: datetime) -> None:

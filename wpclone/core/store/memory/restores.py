@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from wpclone.core.jobs.errors import CloneNotFound, CloneNotReady, NothingKept, SiteBusy
+from wpclone.core.jobs.errors import NothingKept, SiteBusy
 from wpclone.core.jobs.job import Job, NewJob, RequestKey
-from wpclone.core.jobs.states import CloneState, KeptState
-from wpclone.core.store.memory.accepting import check_limits
+from wpclone.core.jobs.states import KeptState
+from wpclone.core.store.memory.accepting import check_limits, hold_clone
 from wpclone.core.store.memory.shelves import Part
 
 
@@ -22,7 +22,7 @@ class Restores(Part):
             return shelves.jobs[known].job
         check_limits(shelves, shelves.customer(new.customer_id), new, None, now)
         if new.clone_id is not None:
-            self._hold_clone(new, now)
+            hold_clone(shelves, new.clone_id, new.customer_id, now)
         return self._begin(new, site_key, key, now)
 
     async def begin_leaving(
@@ -58,13 +58,6 @@ class Restores(Part):
             (a.until, job_id) for job_id, a in self._shelves.aside.items() if a.state is KeptState.KEPT and a.until <= now
         )
         return [self._shelves.jobs[job_id].job for _, job_id in due[:most]]
-
-    def _hold_clone(self, new: NewJob, now: datetime) -> None:
-        clone = self._shelves.clones.get(new.clone_id or "")
-        if clone is None or clone.customer_id != new.customer_id or clone.state is CloneState.DELETED:
-            raise CloneNotFound
-        if clone.state is not CloneState.READY or clone.expires_at is None or clone.expires_at <= now:
-            raise CloneNotReady
 
     def _begin(self, new: NewJob, site_key: str, key: RequestKey | None, now: datetime) -> Job:
         if site_key in self._shelves.sites:

@@ -19,6 +19,7 @@ class Kept:
 
     job: Job
     rung_until: datetime
+    reads_clone: str | None
     waits_for_cap: bool = False
 
     def change(self, now: datetime, **values: Any) -> Job:
@@ -104,7 +105,7 @@ class Shelves:
     def add_job(self, new: NewJob, now: datetime) -> Job:
         """Put a new pending job on the shelf."""
         job = new.accepted(now)
-        self.jobs[new.job_id] = Kept(job, now + FIRST_RING)
+        self.jobs[new.job_id] = Kept(job, now + FIRST_RING, new.clone_id if new.kind is JobKind.RESTORE else new.reads_clone)
         return job
 
     def add_clone(self, new: NewClone, now: datetime) -> None:
@@ -129,9 +130,8 @@ class Shelves:
                 aside.until = aside.until if is_completed else max(aside.until, now + KEPT_AGAIN)
 
     def is_read(self, clone_id: str) -> bool:
-        """Whether an unfinished restore reads this clone."""
-        restores = (kept.job for kept in self.jobs.values() if kept.job.kind is JobKind.RESTORE)
-        return any(job.clone_id == clone_id and not job.state.is_terminal for job in restores)
+        """Whether an unfinished job reads this clone."""
+        return any(kept.reads_clone == clone_id and not kept.job.state.is_terminal for kept in self.jobs.values())
 
     def lease_is_over(self, job_id: str, now: datetime) -> bool:
         """Whether nobody holds the job now."""

@@ -3,5 +3,5 @@
 Old and new programs run side by side: a revision adds first, and a later release removes what nobody uses any more.
 """
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest revision; a program refuses older tables and runs on newer ones."""

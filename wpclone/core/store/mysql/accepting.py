@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from wpclone.core.jobs.errors import CustomerNotFound, JobNotFound, LimitReached, StoreUnavailable
+from wpclone.core.jobs.errors import CloneNotFound, CloneNotReady, CustomerNotFound, JobNotFound, LimitReached, StoreUnavailable
 from wpclone.core.jobs.job import Customer, Job, NewClone, NewJob, RequestKey
 from wpclone.core.store import FIRST_RING
 from wpclone.core.store.mysql.database import Duplicate, Session
@@ -32,6 +32,8 @@ _LOCK_CUSTOMER = f"SELECT {CUSTOMER_COLUMNS} FROM customers WHERE customer_id = 
 _NTH_RECENT = f"""SELECT TIMESTAMPDIFF(MICROSECOND, {NOW}, created_at + INTERVAL 60 SECOND) FROM jobs
   WHERE customer_id = %(customer_id)s AND kind <> 'delete' AND created_at > {NOW} - INTERVAL 60 SECOND
   ORDER BY created_at DESC LIMIT 1 OFFSET %(older)s"""
+# The lock keeps a deletion or the expiry of this clone out until the job that reads it is there to be seen.
+_LOCK_CLONE = f"SELECT customer_id, state, expires_at > {NOW} FROM clones WHERE clone_id = %(clone_id)s FOR UPDATE"
 _LIVE = "SELECT COUNT(*) FROM clones WHERE customer_id = %(customer_id)s AND state IN ('creating', 'ready', 'deleting')"
 
 
@@ -49,6 +51,8 @@ class Accepting(Part):
             if known is not None:
                 return await job_in(session, known)
             await check_limits(session, new, clone)
+            if new.reads_clone is not None:
+                await hold_clone(session, new.reads_clone, new.customer_id)
             job = await _insert(session, new, key, clone, limited=True)
             if job is None:
                 raise CustomerNotFound
@@ -56,7 +60,8 @@ class Accepting(Part):
 
         for _ in range(_TRIES):
             try:
-                job = await self._db.transact(at_once, repeatable=True)  # its own job is a Duplicate then
+                is_plain = new.reads_clone is None
+                job = await self._db.transact(at_once, repeatable=True) if is_plain else None  # its own job is a Duplicate then
                 return job if job is not None else await self._db.transact(within_limits)
             except Duplicate:
                 job = await self._db.transact(lambda session: _first(session, new, key))
@@ -90,6 +95,15 @@ async def _first(session: Session, new: NewJob, key: RequestKey | None) -> Job |
     if known is None and (job.customer_id, job.secrets) != (new.customer_id, new.secrets):
         raise StoreUnavailable("This id is taken; try again.")
     return job
+
+
+async def hold_clone(session: Session, clone_id: str, customer_id: str) -> None:
+    """Lock a clone that a job is to read. Raises CloneNotFound, also for another customer's, and CloneNotReady."""
+    (found,) = await session.run(_LOCK_CLONE, clone_id=clone_id)
+    if not found.rows or found.rows[0][0] != customer_id or found.rows[0][1] == "deleted":
+        raise CloneNotFound
+    if found.rows[0][1] != "ready" or not found.rows[0][2]:
+        raise CloneNotReady
 
 
 async def check_limits(session: Session, new: NewJob, clone: NewClone | None) -> Customer:

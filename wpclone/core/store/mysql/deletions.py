@@ -37,15 +37,17 @@ _NOTE_CANCEL = f"""UPDATE jobs SET revision = revision + 1, cancel_requested_at 
 _CLONE = f"SELECT {CLONE_COLUMNS} FROM clones c WHERE c.clone_id = %(clone_id)s"
 _DELETING = """SELECT job_id FROM jobs WHERE clone_id = %(clone_id)s AND kind = 'delete' AND status IN ('pending', 'running')
   ORDER BY created_at LIMIT 1"""
-_READ_BY = """SELECT 1 FROM jobs r WHERE r.clone_id = c.clone_id AND r.kind = 'restore' AND r.status IN ('pending', 'running')"""
-_IS_READ = f"SELECT 1 FROM clones c WHERE c.clone_id = %(clone_id)s AND EXISTS ({_READ_BY})"
-# Judged again where the row is locked: a restore that begins locks the clone's row until its job is there.
+_IS_UNREAD = """NOT EXISTS (
+    SELECT 1 FROM jobs r WHERE r.clone_id = c.clone_id AND r.kind = 'restore' AND r.status IN ('pending', 'running'))
+  AND NOT EXISTS (SELECT 1 FROM jobs r WHERE r.reads_clone = c.clone_id AND r.status IN ('pending', 'running'))"""
+_IS_READ = f"SELECT 1 FROM clones c WHERE c.clone_id = %(clone_id)s AND NOT ({_IS_UNREAD})"
+# Judged again where the row is locked: a job that is to read a clone locks the clone's row until it is there.
 _BEGIN = f"""UPDATE clones c SET c.state = 'deleting', c.updated_at = {NOW}
-  WHERE c.clone_id = %(clone_id)s AND c.state = %(state)s AND c.updated_at = %(updated_at)s AND NOT EXISTS ({_READ_BY})"""
-_EXPIRED = f"""SELECT {CLONE_COLUMNS} FROM clones c WHERE c.state = 'ready' AND c.expires_at <= {NOW} AND NOT EXISTS ({_READ_BY})
+  WHERE c.clone_id = %(clone_id)s AND c.state = %(state)s AND c.updated_at = %(updated_at)s AND {_IS_UNREAD}"""
+_EXPIRED = f"""SELECT {CLONE_COLUMNS} FROM clones c WHERE c.state = 'ready' AND c.expires_at <= {NOW} AND {_IS_UNREAD}
   ORDER BY c.expires_at, c.clone_id LIMIT %(most)s"""
 _EXPIRE = f"""UPDATE clones c SET c.state = 'deleting', c.updated_at = {NOW}
-  WHERE c.clone_id = %(clone_id)s AND c.state = 'ready' AND c.expires_at <= {NOW} AND NOT EXISTS ({_READ_BY})"""
+  WHERE c.clone_id = %(clone_id)s AND c.state = 'ready' AND c.expires_at <= {NOW} AND {_IS_UNREAD}"""
 
 
 class Deletions(Part):

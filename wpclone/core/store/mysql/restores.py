@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from wpclone.core.jobs.errors import CloneNotFound, CloneNotReady, CustomerNotFound, NothingKept, SiteBusy, StoreUnavailable
+from wpclone.core.jobs.errors import CustomerNotFound, NothingKept, SiteBusy, StoreUnavailable
 from wpclone.core.jobs.job import Job, NewJob, RequestKey
 from wpclone.core.jobs.states import KeptState
 from wpclone.core.store import FIRST_RING
-from wpclone.core.store.mysql.accepting import check_limits
+from wpclone.core.store.mysql.accepting import check_limits, hold_clone
 from wpclone.core.store.mysql.database import Duplicate, Session
 from wpclone.core.store.mysql.part import Part, job_in, job_of
 from wpclone.core.store.mysql.requests import answered, keep
@@ -19,8 +19,6 @@ from wpclone.core.store.mysql.rows import INSERT_JOB, JOB_WITH_STEPS, JOBS_WITH_
 Work = Callable[[Session], Awaitable[Job]]
 
 _TRIES = 3
-# The lock keeps a deletion or the expiry of this clone out until our job is there to be seen.
-_LOCK_CLONE = f"""SELECT customer_id, state, expires_at > {NOW} FROM clones WHERE clone_id = %(clone_id)s FOR UPDATE"""
 _LOCKED_BY = "SELECT job_id FROM site_locks WHERE site_key = %(site_key)s FOR UPDATE"
 _LOCK_SITE = "INSERT INTO site_locks (site_key, job_id) VALUES (%(site_key)s, %(job_id)s)"
 _LOCK_KEPT = "SELECT state, site_key, since FROM kept_sets WHERE job_id = %(of)s FOR UPDATE"
@@ -42,7 +40,7 @@ class Restores(Part):
                 return await job_in(session, known)
             await check_limits(session, new, None)
             if new.clone_id is not None:
-                await _hold_clone(session, new)
+                await hold_clone(session, new.clone_id, new.customer_id)
             return await _begin(session, new, site_key, key)
 
         return await self._first_or_again(work)
@@ -85,14 +83,6 @@ class Restores(Part):
             except Duplicate:
                 continue
         raise StoreUnavailable
-
-
-async def _hold_clone(session: Session, new: NewJob) -> None:
-    (found,) = await session.run(_LOCK_CLONE, clone_id=new.clone_id)
-    if not found.rows or found.rows[0][0] != new.customer_id or found.rows[0][1] == "deleted":
-        raise CloneNotFound
-    if found.rows[0][1] != "ready" or not found.rows[0][2]:
-        raise CloneNotReady
 
 
 async def _leave(session: Session, new: NewJob, of: str, becomes: KeptState) -> None:

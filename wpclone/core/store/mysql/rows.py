@@ -44,10 +44,10 @@ JOB_THEN_STEPS = (
 """The same for whoever holds the job's row lock: less to send and to read when there are many steps."""
 
 INSERT_JOB = f"""INSERT INTO jobs (job_id, kind, status, customer_id, priority, revision, fence, enqueue_seq, definition_version,
-  request, secrets, clone_id, retry_of, traceparent, status_message,
+  request, secrets, clone_id, reads_clone, retry_of, traceparent, status_message,
   created_at, updated_at, next_run_at, rung_until, deadline_at)
 SELECT %(job_id)s, %(kind)s, 'pending', customer_id, %(priority)s, 1, 0, 1, %(definition_version)s,
-  %(request)s, %(secrets)s, %(clone_id)s, %(retry_of)s, %(traceparent)s, '',
+  %(request)s, %(secrets)s, %(clone_id)s, %(reads_clone)s, %(retry_of)s, %(traceparent)s, '',
   {NOW}, {NOW}, {NOW}, {NOW} + INTERVAL %(first_ring)s SECOND, {NOW} + INTERVAL %(run_for)s SECOND
 FROM customers WHERE customer_id = %(customer_id)s"""
 """A new pending job, if its customer exists."""
@@ -70,6 +70,7 @@ def new_job_values(new: NewJob, first_ring: timedelta) -> dict[str, Any]:
         "request": to_json(new.request),
         "secrets": new.secrets,
         "clone_id": new.clone_id,
+        "reads_clone": new.reads_clone,
         "retry_of": new.retry_of,
         "traceparent": new.traceparent,
         "first_ring": first_ring.total_seconds(),
