@@ -58,8 +58,9 @@ class Shell:
 
     async def start(self, *words: str, **variables: str) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
+        # Tests that run in the background of a script have Ctrl-C ignored, and so would the command.
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "wpclone.cli", *words,
+            "env", "--default-signal=INT", sys.executable, "-m", "wpclone.cli", *words,
             stdin=pipe, stdout=pipe, stderr=pipe, env=self.environ | variables, cwd=self.environ["HOME"],
         )  # fmt: skip
 

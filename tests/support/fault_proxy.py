@@ -39,7 +39,7 @@ class Faults:
 class FaultProxy:
     """One listening port in front of one server."""
 
-    def __init__(self, target: tuple[str, int], loop: Loop, listens: tuple[str, int]) -> None:
+    def __init__(self, target: tuple[str, int], loop: Loop, listens: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.faults = Faults()
         self.connections = 0
         self._target = target
