@@ -24,8 +24,8 @@ def _ask(service: Installation, source: SourceSite) -> str:
 
 
 def _fences(service: Installation, jobs: tuple[str, str]) -> dict[str, int]:
-    """Under which fence each job is at work now; jobs without a claim are missing."""
-    found = sql(service, "SELECT job_id, fence FROM claims WHERE job_id IN %s", jobs, database="wpclone")
+    """Under which fence each job was claimed last; it stays when the job has ended."""
+    found = sql(service, "SELECT job_id, fence FROM jobs WHERE job_id IN %s", jobs, database="wpclone")
     return {str(job_id): int(fence) for job_id, fence in found}
 
 
