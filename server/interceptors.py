@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeAlias
 
 import grpc
@@ -75,37 +75,32 @@ class Edge(grpc.aio.ServerInterceptor):
 
     def _unary(self, name: str, inner: Any) -> Any:
         async def unary(request: Any, context: Context) -> Any:
-            call = self._begin(name, context)
-            try:
-                with self._admission.admit(name):
-                    async with _Deadline(call.limit(context.time_remaining())):
-                        answer = await inner(_decoded(request), context)
-            except grpc.aio.AbortError:
-                raise
-            except (Exception, asyncio.CancelledError) as error:
-                await _refuse(call, context, error)
-            else:
-                call.ended("OK")
-                return answer
+            async with self._answered(name, context) as call, _Deadline(call.limit(context.time_remaining())):
+                return await inner(_decoded(request), context)
 
         return unary
 
     def _stream(self, name: str, inner: Any) -> Any:
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            call = self._begin(name, context)
-            try:
-                with self._admission.admit(name):
-                    async with aclosing(inner(_decoded(request), context)) as answers:
-                        async for answer in answers:
-                            yield answer
-            except grpc.aio.AbortError:
-                raise
-            except (Exception, asyncio.CancelledError) as error:
-                await _refuse(call, context, error)
-            else:
-                call.ended("OK")
+            async with self._answered(name, context), aclosing(inner(_decoded(request), context)) as answers:
+                async for answer in answers:
+                    yield answer
 
         return stream
+
+    @asynccontextmanager
+    async def _answered(self, name: str, context: Context) -> AsyncIterator[Call]:
+        """The call, admitted; its end is counted, and an error becomes its status."""
+        call = self._begin(name, context)
+        try:
+            with self._admission.admit(name):
+                yield call
+        except grpc.aio.AbortError:
+            raise
+        except (Exception, asyncio.CancelledError) as error:
+            await _refuse(call, context, error)
+        else:
+            call.ended("OK")
 
     def _begin(self, name: str, context: Context) -> Call:
         request_id = calls.request_id(context.invocation_metadata(), self._randomness)

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from workers.assembly import Parts, assemble
 from workers.clone_databases import CloneDatabases, DatabaseServer
 from workers.clone_plan import CloneTools, clone_plans
+from workers.clone_records import CloneRecords
 from workers.delete_plan import delete_plan
 from workers.failpoints import Failpoints
 from workers.maintenance.schedule import schedule
@@ -70,12 +71,13 @@ async def work(settings: WorkerSettings, stop: asyncio.Event, *, failpoint: str 
         stack.push_async_callback(store.close)
         bus = await JetStreamBus.open(settings.nats_url.get_secret_value(), name=name, closed=stop.set, anew=store.ring_all_again)
         stack.push_async_callback(bus.close)
+        records = CloneRecords(store, keys)
         tools = CloneTools(
-            Sources(policy, time.time, random_source), databases, GuardRoom(runtime, store, keys, clock.now),
+            Sources(policy, time.time, random_source), databases, GuardRoom(runtime, records, clock.now),
             Room(settings.work_dir, settings.max_site_bytes, free_bytes), Pages(), settings.work_dir,
         )  # fmt: skip
         restoring = RestoreTools(
-            RestoreSites(tools.sources, store, keys), databases, tools.room, timedelta(hours=settings.rollback_hours)
+            RestoreSites(tools.sources, records), databases, tools.room, timedelta(hours=settings.rollback_hours)
         )
         deleting = delete_plan(runtime, databases, settings.work_dir)
         plans = Plans([*clone_plans(tools), *restore_plans(restoring), deleting])

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from workers.at_target import at_target
 from workers.clone_agent import clone_agent_address
-from workers.job_secrets import Decrypter
+from workers.clone_records import CloneRecords
 from workers.sources import Sources
 from workers.step import StepContext
 from wpclone.core.jobs.errors import Fatal
 from wpclone.core.jobs.job import Clone, Job
-from wpclone.core.secrets import SecretsUnreadable
 from wpclone.wordpress.address import AddressPolicy
 from wpclone.wordpress.agent.client import AgentAddress, AgentClient
 from wpclone.wordpress.restore.target import RestoreTarget, fence_number
@@ -24,27 +22,19 @@ AgentOf = Callable[[str, bytes], AgentAddress]
 """Where the agent of the clone at a URL answers, with its guard key; `clone_agent_address`, but in tests without an Envoy."""
 
 
-class Clones(Protocol):
-    """Reads clones; the job store does."""
-
-    async def get_clone(self, clone_id: str) -> Clone | None:
-        """See `JobStore.get_clone`."""
-
-
 @dataclass(frozen=True)
 class RestoreSites:
     """Reaches both."""
 
     sources: Sources
-    clones: Clones
-    keys: Decrypter
+    records: CloneRecords
     agent_of: AgentOf = clone_agent_address
 
     async def clone(self, context: StepContext) -> Clone:
         """The clone that is restored from. Raises Fatal(CLONE_GONE)."""
-        clone = await self.clones.get_clone(context.clone_id)
-        if clone is None or clone.guard_key is None or not clone.url:
-            raise Fatal("CLONE_GONE", "The clone to restore from has gone.")
+        clone = await self.records.get(context.clone_id)
+        if not clone.url:
+            raise Fatal("CLONE_GONE", "The clone to restore from was never made.")
         return clone
 
     @asynccontextmanager
@@ -55,10 +45,7 @@ class RestoreSites:
                 yield agent
             return
         clone = await self.clone(context)
-        try:
-            address = self.agent_of(clone.url, self.keys.decrypt(clone.guard_key or b"", clone.clone_id))
-        except SecretsUnreadable as error:
-            raise Fatal("SECRETS_UNREADABLE", "The clone's guard key cannot be read with this service's key ring.") from error
+        address = self.agent_of(clone.url, self.records.guard_key(clone))
         # Our own clone, wherever it lives: no user chose this address.
         here = replace(self.sources, policy=AddressPolicy(allow_private=True))
         async with here.session() as session:

@@ -23,6 +23,7 @@ from tests.support.wait import until_async
 from workers.clone_agent import clone_agent_address
 from workers.clone_databases import CloneDatabases, DatabaseServer, database_name
 from workers.clone_plan import VERSION, CloneTools, clone_plans
+from workers.clone_records import CloneRecords
 from workers.delete_plan import delete_plan
 from workers.failpoints import Failpoints
 from workers.orders import Orders
@@ -92,7 +93,8 @@ class Yard:
         databases = CloneDatabases(server, user_host="127.0.0.1", randomness=os.urandom)
         runtime, clock = HandingRuntime(self.keeper.place.socket), SystemClock()
         tools = CloneTools(
-            Sources(LOCAL, time.time, random.SystemRandom()), databases, GuardRoom(runtime, self.store, self.keys, clock.now),
+            Sources(LOCAL, time.time, random.SystemRandom()), databases,
+            GuardRoom(runtime, CloneRecords(self.store, self.keys), clock.now),
             Room(self.work, self.most_bytes, lambda path: min(self.free, free_bytes(path))), DirectPages(self.keeper), self.work,  # type: ignore[arg-type]
         )  # fmt: skip
         plans = Plans([*clone_plans(tools), delete_plan(runtime, databases, self.work)])

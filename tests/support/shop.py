@@ -18,6 +18,7 @@ from tests.integration.test_clone_plan import CUSTOMER, SEED, Yard
 from tests.support.source_site import LOCAL
 from workers.clone_agent import clone_agent_address
 from workers.clone_databases import CloneDatabases, DatabaseServer, database_name
+from workers.clone_records import CloneRecords
 from workers.failpoints import Failpoints
 from workers.orders import Orders
 from workers.plans import Plans
@@ -129,7 +130,7 @@ class Shop:
         server = DatabaseServer("127.0.0.1", yard.mariadb.place.port, "root", yard.mariadb.password)
         databases = CloneDatabases(server, user_host="127.0.0.1", randomness=os.urandom)
         sources = Sources(self.policy, time.time, random.SystemRandom())
-        sites = RestoreSites(sources, yard.store, yard.keys, self._agent_of)
+        sites = RestoreSites(sources, CloneRecords(yard.store, yard.keys), self._agent_of)
         room = Room(yard.work, yard.most_bytes, free_bytes)
         plans = Plans(restore_plans(RestoreTools(sites, databases, room, timedelta(hours=1))))
         bench = Tools(yard.store, MemoryBus(), yard.keys, clock, lambda: 0.1, Failpoints(failpoint), Metrics(CollectorRegistry()))

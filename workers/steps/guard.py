@@ -5,29 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from workers.clone_agent import clone_agent
 from workers.clone_databases import database_name
-from workers.job_secrets import Decrypter
+from workers.clone_records import CloneRecords
 from workers.runtimes import Content, Place, Runtime
 from workers.sources import Sources, is_admin_login
 from workers.step import Done, StepContext
 from workers.steps.preflight import Preflight, report_of
 from wpclone.core.jobs.errors import Fatal
 from wpclone.core.jobs.job import Clone
-from wpclone.core.secrets import SecretsUnreadable, derive
+from wpclone.core.secrets import derive
 from wpclone.wordpress.guard import GuardSettings, guard_config, guard_files
 from wpclone.wordpress.inspect import SiteReport, inspect
 from wpclone.wordpress.wp_config import DatabaseLogin, Move, WithheldReport, WpConfig, generate_wp_config
-
-
-class Clones(Protocol):
-    """Reads clones; the job store does."""
-
-    async def get_clone(self, clone_id: str) -> Clone | None:
-        """See `JobStore.get_clone`."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +28,7 @@ class GuardRoom:
     """What the step needs: `now` gives aware UTC; the banner's expiry is put right by `sync_expiry` once the store has set it."""
 
     runtime: Runtime
-    clones: Clones
-    keys: Decrypter
+    records: CloneRecords
     now: Callable[[], datetime]
 
 
@@ -52,7 +44,7 @@ class Guard:
     async def do(self, context: StepContext) -> Done:
         """Facts: url, admin_login, which constants passed and which were withheld and why."""
         report = await self._report(context)
-        clone = await self._clone(context)
+        clone = await self._room.records.get(context.clone_id)
         place = await self._room.runtime.ready(context.clone_id)
         login = _admin(context, report)
         wp_config, constants = generate_wp_config(_wp_config(context, report, place, _kept(context)))
@@ -73,17 +65,8 @@ class Guard:
         async with self._sources.agent(context) as agent:
             return await inspect(agent, keep_constants=keep)
 
-    async def _clone(self, context: StepContext) -> Clone:
-        clone = await self._room.clones.get_clone(context.clone_id)
-        if clone is None or clone.guard_key is None:
-            raise Fatal("CLONE_GONE", "The clone's record has gone.")
-        return clone
-
     def _settings(self, context: StepContext, clone: Clone, place: Place, login: str, *, source_path: str) -> GuardSettings:
-        try:
-            key = self._room.keys.decrypt(clone.guard_key or b"", clone.clone_id)
-        except SecretsUnreadable as error:
-            raise Fatal("SECRETS_UNREADABLE", "The clone's guard key cannot be read with this service's key ring.") from error
+        key = self._room.records.guard_key(clone)
         return GuardSettings(
             clone_id=clone.clone_id, url=place.url, expires_at=self._room.now() + clone.ttl, admin_login=login,
             password=context.secrets.admin_password, salt=derive(key, "password-salt")[:16], key=key, state_dir=place.guard_state,

@@ -80,6 +80,7 @@ def create(  # noqa: PLR0913, PLR0917 -- each option is an argument
 
     from wpclone.cli import clones, orders, several
     from wpclone.cli.session import Terms
+    from wpclone.cli.sites import site
 
     terms = Terms(server, token, output, progress)
     with ending():
@@ -87,11 +88,8 @@ def create(  # noqa: PLR0913, PLR0917 -- each option is an argument
             requests = orders.orders_of_file(from_file)
         else:
             secret = secret_of_source(username, password_stdin=password_stdin, agent_key=agent_key)
-            one = orders.order(
-                source or "", username=username or "", secret=secret, is_agent=agent_key is not None,
-                content=orders.Content(*content),
-            )  # fmt: skip
-            requests = orders.copies(one, count)
+            named = site(source or "", username or "", secret, is_agent=agent_key is not None)
+            requests = orders.copies(orders.order(named, orders.Content(*content)), count)
         requests = orders.finished(requests, ttl=life, request_id=request_id, priority=priority)
     if from_file is None and count == 1:
         clones.create(terms, requests[0], follow=follow)

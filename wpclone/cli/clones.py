@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from wpclone.cli.exits import Exit
-from wpclone.cli.jobs import print_accepted, watched
+from wpclone.cli.jobs import accepted
 from wpclone.cli.rendering import CLONE_HEADER, clone_row, clone_text, print_many, print_one
 from wpclone.cli.session import Terms, run
 from wpclone.client import CloneClient
@@ -16,11 +16,7 @@ def create(terms: Terms, request: clone_service_pb2.CreateCloneRequest, *, follo
     """Ask for one clone, and follow its job if asked to."""
 
     async def work(client: CloneClient) -> Exit:
-        job = await client.create_clone(request)
-        if follow:
-            return await watched(client, terms, job.job_id)
-        print_accepted(job, terms)
-        return Exit.OK
+        return await accepted(client, terms, await client.create_clone(request), follow=follow)
 
     run(terms, work)
 
@@ -71,10 +67,7 @@ def delete(terms: Terms, clone_id: str, *, follow: bool) -> None:
 
     async def work(client: CloneClient) -> Exit:
         job = await client.delete_clone(clone_id)
-        if not follow:
-            print_accepted(job, terms)
-            return Exit.OK
-        code = await watched(client, terms, job.job_id)
+        code = await accepted(client, terms, job, follow=follow)
         # A clone that was still being made is deleted by cancelling its job.
         return Exit.OK if job.type == "clone" and code is Exit.CANCELLED else code
 

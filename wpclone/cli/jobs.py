@@ -80,11 +80,7 @@ def retry(terms: Terms, job_id: str, *, follow: bool) -> None:
     """Ask for a failed or cancelled job again, and follow the new one if asked to."""
 
     async def work(client: CloneClient) -> Exit:
-        job = await client.retry_job(job_id)
-        if follow:
-            return await watched(client, terms, job.job_id)
-        print_accepted(job, terms)
-        return Exit.OK
+        return await accepted(client, terms, await client.retry_job(job_id), follow=follow)
 
     run(terms, work)
 
@@ -99,7 +95,10 @@ async def watched(client: CloneClient, terms: Terms, job_id: str, *, after_revis
     return tell_end(job)
 
 
-def print_accepted(job: job_pb2.Job, terms: Terms) -> None:
-    """Print a job that was only asked for, and how to follow it."""
+async def accepted(client: CloneClient, terms: Terms, job: job_pb2.Job, *, follow: bool) -> Exit:
+    """What comes of a job that was just asked for: it is followed and printed at its end, or printed with how to follow it."""
+    if follow:
+        return await watched(client, terms, job.job_id)
     print_one(job, terms.output, job_text)
     say(f"accepted; follow it with: wpclone job watch {job.job_id}")
+    return Exit.OK

@@ -19,6 +19,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 from wpclone.cli.complaint import Trouble
 from wpclone.cli.exits import Exit
 from wpclone.v2.clone_service_pb2 import CreateCloneRequest
+from wpclone.v2.site_pb2 import SourceSite
 
 
 @dataclass(frozen=True)
@@ -31,18 +32,12 @@ class Content:
     dry_run: bool = False
 
 
-def order(source: str, *, username: str, secret: str, is_agent: bool, content: Content) -> CreateCloneRequest:
-    """One request. `secret` is the administrator's password, or the agent's key when `is_agent`."""
-    request = CreateCloneRequest(
-        keep_constants=content.keep_constants, exclude_paths=content.exclude_paths, exclude_tables=content.exclude_tables,
-        dry_run=content.dry_run,
+def order(source: SourceSite, content: Content) -> CreateCloneRequest:
+    """One request."""
+    return CreateCloneRequest(
+        source=source, keep_constants=content.keep_constants, exclude_paths=content.exclude_paths,
+        exclude_tables=content.exclude_tables, dry_run=content.dry_run,
     )  # fmt: skip
-    if is_agent:
-        request.source.agent.url, request.source.agent.key = source, secret
-    else:
-        login = request.source.admin_login
-        login.url, login.username, login.password = source, username, secret
-    return request
 
 
 def copies(request: CreateCloneRequest, count: int) -> list[CreateCloneRequest]:

@@ -67,11 +67,12 @@ def create(  # noqa: PLR0913, PLR0917 -- each option is an argument
         raise typer.BadParameter("give either --clone or --source")
     from wpclone.cli import restores
     from wpclone.cli.session import Terms
+    from wpclone.cli.sites import site
 
     with ending():
         way_in = secret_of_source(username, password_stdin=password_stdin, agent_key=agent_key, variable=TARGET_PASSWORD_VARIABLE)
         request = restores.order(
-            clone, restores.site(target, username or "", way_in, is_agent=agent_key is not None),
+            clone, site(target, username or "", way_in, is_agent=agent_key is not None),
             restores.Choices(
                 preserve_plugins, preserve_themes, preserve or (), tables or (), paths or (), conflicts.value, dry_run
             ),
@@ -82,7 +83,7 @@ def create(  # noqa: PLR0913, PLR0917 -- each option is an argument
                 source_username, password_stdin=False, agent_key=source_agent_key, variable=PASSWORD_VARIABLE
             )
             is_agent = source_agent_key is not None
-            request.source.CopyFrom(restores.site(source, source_username or "", secret, is_agent=is_agent))
+            request.source.CopyFrom(site(source, source_username or "", secret, is_agent=is_agent))
     restores.create(Terms(server, token, output, progress), request, follow=follow)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wpclone.cli.exits import Exit
-from wpclone.cli.jobs import print_accepted, watched
+from wpclone.cli.jobs import accepted
 from wpclone.cli.session import Terms, run
 from wpclone.client import CloneClient
-from wpclone.v2 import job_pb2, site_pb2
+from wpclone.v2 import site_pb2
 from wpclone.v2.clone_service_pb2 import CreateRestoreRequest
 
 
@@ -35,18 +35,11 @@ def order(clone_id: str, target: site_pb2.SourceSite, choices: Choices) -> Creat
     )  # fmt: skip
 
 
-def site(url: str, username: str, secret: str, *, is_agent: bool) -> site_pb2.SourceSite:
-    """A site and the way in: `secret` is the administrator's password, or the agent's key."""
-    if is_agent:
-        return site_pb2.SourceSite(agent=site_pb2.Agent(url=url, key=secret))
-    return site_pb2.SourceSite(admin_login=site_pb2.AdminLogin(url=url, username=username, password=secret))
-
-
 def create(terms: Terms, request: CreateRestoreRequest, *, follow: bool) -> None:
     """Ask for a restore, and follow it if asked to."""
 
     async def work(client: CloneClient) -> Exit:
-        return await _ended(client, terms, await client.create_restore(request), follow=follow)
+        return await accepted(client, terms, await client.create_restore(request), follow=follow)
 
     run(terms, work)
 
@@ -56,13 +49,6 @@ def leave(terms: Terms, restore_id: str, *, is_rollback: bool, follow: bool) -> 
 
     async def work(client: CloneClient) -> Exit:
         ask = client.rollback_restore if is_rollback else client.release_restore
-        return await _ended(client, terms, await ask(restore_id), follow=follow)
+        return await accepted(client, terms, await ask(restore_id), follow=follow)
 
     run(terms, work)
-
-
-async def _ended(client: CloneClient, terms: Terms, job: job_pb2.Job, *, follow: bool) -> Exit:
-    if follow:
-        return await watched(client, terms, job.job_id)
-    print_accepted(job, terms)
-    return Exit.OK

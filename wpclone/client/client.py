@@ -10,11 +10,13 @@ import random
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from wpclone.client.calls import Calls
 from wpclone.client.lines import Line, Lines
+from wpclone.client.listing import gather_rows
 from wpclone.client.resume import Patience
 from wpclone.client.target import channel_opener
 from wpclone.client.time import SystemTime, Time
@@ -22,7 +24,7 @@ from wpclone.client.watch import OnLost, WatchCall, Watcher
 from wpclone.v2 import clone_pb2, job_pb2
 from wpclone.v2 import clone_service_pb2 as messages
 
-LARGEST_PAGE = 200
+Creation = TypeVar("Creation", messages.CreateCloneRequest, messages.CreateRestoreRequest)
 WAIT_MARGIN = timedelta(seconds=5)
 """What WaitJob's deadline has beyond the wait it asks for."""
 
@@ -86,10 +88,7 @@ class CloneClient:
 
     async def create_clone(self, request: messages.CreateCloneRequest) -> job_pb2.Job:
         """Ask for a clone; the answer is its pending job."""
-        named = messages.CreateCloneRequest()
-        named.CopyFrom(request)
-        named.request_id = request.request_id or self._make_id()
-        return await self._calls.unary(lambda line: line.stub.CreateClone, named)
+        return await self._calls.unary(lambda line: line.stub.CreateClone, self._named(request))
 
     async def get_clone(self, clone_id: str) -> clone_pb2.Clone:
         """The clone."""
@@ -97,16 +96,8 @@ class CloneClient:
 
     async def list_clones(self, *, status: str = "", limit: int = 50) -> list[clone_pb2.Clone]:
         """Up to `limit` clones, newest first; deleted ones only when asked for by status."""
-        request = messages.ListClonesRequest(status=status)
-        clones: list[clone_pb2.Clone] = []
-        while len(clones) < limit:
-            request.page_size = min(limit - len(clones), LARGEST_PAGE)
-            page = await self._calls.unary(lambda line: line.stub.ListClones, request)
-            clones.extend(page.clones)
-            if not page.next_page_token:
-                break
-            request.page_token = page.next_page_token
-        return clones
+        ask = partial(self._calls.unary, lambda line: line.stub.ListClones)
+        return await gather_rows(ask, messages.ListClonesRequest(status=status), lambda page: page.clones, limit=limit)
 
     async def extend_clone(self, clone_id: str, expires_at: datetime) -> clone_pb2.Clone:
         """Let a ready clone live until a later time, which must be aware."""
@@ -130,16 +121,8 @@ class CloneClient:
 
     async def list_jobs(self, *, status: str = "", kind: str = "", limit: int = 50) -> list[job_pb2.Job]:
         """Up to `limit` jobs, newest first, without steps and passwords; `kind` is a word of `Job.type`."""
-        request = messages.ListJobsRequest(status=status, type=kind)
-        jobs: list[job_pb2.Job] = []
-        while len(jobs) < limit:
-            request.page_size = min(limit - len(jobs), LARGEST_PAGE)
-            page = await self._calls.unary(lambda line: line.stub.ListJobs, request)
-            jobs.extend(page.jobs)
-            if not page.next_page_token:
-                break
-            request.page_token = page.next_page_token
-        return jobs
+        ask = partial(self._calls.unary, lambda line: line.stub.ListJobs)
+        return await gather_rows(ask, messages.ListJobsRequest(status=status, type=kind), lambda page: page.jobs, limit=limit)
 
     async def wait_job(self, job_id: str, within: timedelta) -> job_pb2.Job:
         """The job when it is final or `within` (1 s to 10 min) is over, whichever is first; its status tells which."""
@@ -158,10 +141,7 @@ class CloneClient:
 
     async def create_restore(self, request: messages.CreateRestoreRequest) -> job_pb2.Job:
         """Ask for a restore; the answer is its pending job."""
-        named = messages.CreateRestoreRequest()
-        named.CopyFrom(request)
-        named.request_id = request.request_id or self._make_id()
-        return await self._calls.unary(lambda line: line.stub.CreateRestore, named)
+        return await self._calls.unary(lambda line: line.stub.CreateRestore, self._named(request))
 
     async def rollback_restore(self, job_id: str) -> job_pb2.Job:
         """Bring back what a restore replaced; the answer is the job that does it."""
@@ -180,6 +160,13 @@ class CloneClient:
         when that is useless or patience is over. Use `contextlib.aclosing` when leaving early.
         """
         return self._watcher.watch(job_id, after_revision, on_lost)
+
+    def _named(self, request: Creation) -> Creation:
+        """The same request under an id: the caller's, or one made here."""
+        named = type(request)()
+        named.CopyFrom(request)
+        named.request_id = request.request_id or self._make_id()
+        return named
 
     def _start_watch(self, line: Line, job_id: str, after_revision: int) -> WatchCall:
         request = messages.WatchJobRequest(job_id=job_id, after_revision=after_revision)

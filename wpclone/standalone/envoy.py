@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -17,6 +15,7 @@ from string import Template
 from wpclone.standalone.account_files import replace_file
 from wpclone.standalone.child import Account, Child
 from wpclone.standalone.http_probe import status_of
+from wpclone.standalone.installed_program import installed_program
 from wpclone.standalone.readiness import answer_of
 from wpclone.standalone.routes import CDS_FILE, write_routes
 
@@ -47,12 +46,8 @@ class EnvoyPlace:
 
 
 def program() -> str:
-    """The envoy beside this interpreter, else the one on PATH. Raises FileNotFoundError."""
-    beside = Path(sys.executable).parent / "envoy"
-    found = str(beside) if beside.exists() else shutil.which("envoy")
-    if found is None:
-        raise FileNotFoundError("envoy is neither beside the Python interpreter nor on PATH: run `make setup`")
-    return found
+    """The envoy of this machine. Raises FileNotFoundError."""
+    return installed_program("envoy")
 
 
 def configuration(place: EnvoyPlace) -> str:

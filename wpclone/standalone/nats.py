@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from wpclone.standalone.account_files import replace_file
 from wpclone.standalone.child import Account, Child
+from wpclone.standalone.installed_program import installed_program
 from wpclone.standalone.readiness import answer_of
 
 
@@ -34,12 +33,8 @@ class NatsPlace:
 
 
 def program() -> str:
-    """The nats-server beside this interpreter, else the one on PATH. Raises FileNotFoundError."""
-    beside = Path(sys.executable).parent / "nats-server"
-    found = str(beside) if beside.exists() else shutil.which("nats-server")
-    if found is None:
-        raise FileNotFoundError("nats-server is neither beside the Python interpreter nor on PATH: run `make setup`")
-    return found
+    """The nats-server of this machine. Raises FileNotFoundError."""
+    return installed_program("nats-server")
 
 
 async def start(place: NatsPlace) -> Child:

@@ -22,6 +22,7 @@ import pymysql
 from wpclone.standalone.child import Account, Child
 from wpclone.standalone.http_probe import status_of
 from wpclone.standalone.readiness import ServerNotReady, answer_of
+from wpclone.wordpress.constants import SALTS
 
 _ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _MODULES = Path("/usr/lib/apache2/modules")
@@ -127,20 +128,10 @@ def _make_database(admin: DatabaseAdmin, name: str, secret: str) -> None:
 
 
 def _wp_config(options: SampleOptions, port: int, name: str, secret: str) -> str:
-    salts = [
-        "AUTH_KEY",
-        "SECURE_AUTH_KEY",
-        "LOGGED_IN_KEY",
-        "NONCE_KEY",
-        "AUTH_SALT",
-        "SECURE_AUTH_SALT",
-        "LOGGED_IN_SALT",
-        "NONCE_SALT",
-    ]
     defined = {
         "DB_NAME": f"'{name}'", "DB_USER": f"'{name}'", "DB_PASSWORD": f"'{secret}'", "DB_HOST": f"'127.0.0.1:{port}'",
         "DB_CHARSET": "'utf8mb4'", "DB_COLLATE": "''",
-        **{salt: f"'{hashlib.sha256(f'{secret}{salt}'.encode()).hexdigest()}'" for salt in salts},
+        **{salt: f"'{hashlib.sha256(f'{secret}{salt}'.encode()).hexdigest()}'" for salt in SALTS},
         # The sample talks to nobody but its sink, and its contents change only when somebody asks.
         "WP_HTTP_BLOCK_EXTERNAL": "true", "WP_ACCESSIBLE_HOSTS": f"'{options.sink.partition(':')[0]}'", "DISABLE_WP_CRON": "true",
         "AUTOMATIC_UPDATER_DISABLED": "true", **dict(options.constants),

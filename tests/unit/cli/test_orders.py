@@ -6,6 +6,7 @@ import pytest
 from wpclone.cli.complaint import Trouble
 from wpclone.cli.exits import Exit
 from wpclone.cli.orders import Content, copies, finished, order, orders_of_file
+from wpclone.cli.sites import site
 
 
 def written(directory: Path, text: str) -> Path:
@@ -51,7 +52,7 @@ def test_a_file_without_orders_is_refused(tmp_path: Path) -> None:
 
 
 def test_copies_of_one_order_get_ids_of_their_own() -> None:
-    one = order("https://a.example", username="u", secret="p", is_agent=False, content=Content(["X"], ["*.zip"], ["logs"]))
+    one = order(site("https://a.example", "u", "p", is_agent=False), Content(["X"], ["*.zip"], ["logs"]))
     made = finished(copies(one, 3), ttl=None, request_id="r")
     assert [request.request_id for request in made] == ["r-1", "r-2", "r-3"]
     assert not made[0].HasField("ttl_minutes")
