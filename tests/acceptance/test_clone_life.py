@@ -1,5 +1,6 @@
 """A clone from its making to its end: watched, opened, extended, cancelled, deleted, expired."""
 
+import base64
 import json
 import os
 import signal
@@ -83,7 +84,10 @@ def test_a_cancel_in_the_middle_of_a_copy_leaves_nothing(service: Installation, 
 
 @pytest.mark.timeout(180)
 def test_a_clone_is_opened_once_extended_and_gone_when_its_time_is_over(service: Installation, source: SourceSite) -> None:
+    raw = base64.b64encode(f"<a href='{source.url}/x'>".encode()).decode()
+    source.sql("INSERT INTO wp_postmeta (post_id, meta_key, meta_value) VALUES (1, '_raw', %s)", raw)
     job = service.clone(source.url, source.site.admin, source.site.password, "--ttl", "10m")
+    source.sql("DELETE FROM wp_postmeta WHERE meta_key = '_raw'")
     clone_id, url = job["clone_id"], job["result"]["clone_url"]
     assert _answers(url)
 
@@ -91,6 +95,14 @@ def test_a_clone_is_opened_once_extended_and_gone_when_its_time_is_over(service:
     findings = Findings(said.append)
     check_link(findings, service.json("clone", "open", clone_id)["url"])
     assert findings.ok, "\n".join(said)
+
+    listed = [json.loads(line) for line in service.wpclone("clone", "left", clone_id).splitlines()]
+    proof = job["result"]["report"]["rewrite"]
+    assert {line["reason"] for line in listed} == proof["left"].keys()
+    assert sum(line["places"] for line in listed) == proof["places_count"] > 0
+    assert {(place["table"], place["key"], place["column"], place["reason"]) for place in proof["places"]} <= {
+        (line["table"], line["key"], line["column"], line["reason"]) for line in listed
+    }
 
     first = datetime.fromisoformat(service.json("clone", "get", clone_id)["expires_at"])
     longer = datetime.fromisoformat(service.json("clone", "extend", clone_id, "--ttl", "2h")["expires_at"])

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from tests.integration.test_copy_tables import Target, _assert_equal, _Upper, target
+from tests.integration.test_copy_tables import Target, _assert_equal, _Upper, left_of, target
 from tests.support.source_site import SourceSite, agent_of
 from wpclone.wordpress.agent.client import AgentClient
 from wpclone.wordpress.agent.wire import Frame
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.inspect import inspect
-from wpclone.wordpress.tables import TablesCopied, copy_tables
+from wpclone.wordpress.rewrite.report import Left, Result
+from wpclone.wordpress.rewrite.report import Reason as LeftReason
+from wpclone.wordpress.tables import Rewriter, TablesCopied, copy_tables
 
 __all__ = ["target"]
 
@@ -45,9 +47,11 @@ class _Restless(AgentClient):
         return await super().changes()
 
 
-async def _copy(agent: AgentClient, target: Target, when: Callable[[int], None] = lambda rows: None) -> TablesCopied:
+async def _copy(
+    agent: AgentClient, target: Target, when: Callable[[int], None] = lambda rows: None, *, rewriter: Rewriter | None = None
+) -> TablesCopied:
     return await copy_tables(
-        agent, await inspect(agent), target.database, rewriter=_Upper(), fence=1,
+        agent, await inspect(agent), target.database, rewriter=rewriter or _Upper(), fence=1,
         progress=lambda counts: when(counts.rows_done),
     )  # fmt: skip
 
@@ -91,6 +95,36 @@ async def test_the_checksum_of_a_table_read_again_is_that_of_a_fresh_copy(many: 
     assert again.read_again == ("wp_many",)
     assert again.tables == fresh.tables
     assert (fresh.consistency, fresh.read_again) == ("SNAPSHOT", ())
+
+
+class _Marks:
+    """A rewriter that changes nothing, and remarks on the values that say so."""
+
+    def could_match(self, raw: bytes) -> bool:
+        return b"left" in raw
+
+    def value(self, raw: bytes) -> Result:
+        return Result(raw, 0, (Left(LeftReason.BARE_HOST, 0),) * raw.count(b"left"))
+
+
+async def test_the_list_of_what_was_left_is_of_the_rows_that_are_there(many: SourceSite, target: Target) -> None:
+    def change() -> None:
+        many.sql("UPDATE wp_many SET t = 'gone' WHERE a = 50")
+        many.sql("UPDATE wp_many SET t = 'left and left' WHERE a IN (51, 11001)")
+        many.sql("DELETE FROM wp_many WHERE a BETWEEN 100 AND 130")
+        many.sql("INSERT INTO wp_many VALUES ('z', 1, 'left behind')")
+        many.sql("UPDATE wp_loose SET v = 'left' WHERE v = '7'")
+
+    many.sql("UPDATE wp_many SET t = CONCAT('left ', t) WHERE a % 50 = 0")
+    async with agent_of(many) as agent:
+        hurried = AgentClient(agent._session, agent.address, seconds=0.001)
+        copied = await _copy(hurried, target, _once(change), rewriter=_Marks())
+    assert copied.read_again == ("wp_loose", "wp_many")
+    there = many.sql("SELECT k, a, t FROM wp_many WHERE t LIKE '%left%'")
+    expected = sorted((f"k={k}, a={a}", "t", "BARE_HOST", "2" if "and" in str(t) else "1") for k, a, t in there)
+    assert left_of(target, "wp_many") == expected
+    assert len(expected) == 240 - 2 + 3
+    assert left_of(target, "wp_loose") == [("", "v", "BARE_HOST", "1")]
 
 
 async def test_a_table_that_never_rests_is_named(many: SourceSite, target: Target) -> None:

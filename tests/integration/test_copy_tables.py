@@ -99,7 +99,7 @@ async def test_every_row_of_every_table_arrives_byte_for_byte(source_site: Sourc
     assert json.loads(json.dumps(copied.to_json()))["rows"] == copied.rows
     await finish_tables(target.database, fence=1)
     await finish_tables(target.database, fence=1)
-    assert {str(row[0]) for row in target.sql("SHOW TABLES")} == set(_tables(source_site))
+    assert {str(row[0]) for row in target.sql("SHOW TABLES")} == {*_tables(source_site), "wpclone_left"}
 
 
 async def test_definitions_survive(source_site: SourceSite, target: Target) -> None:
@@ -231,6 +231,7 @@ async def test_the_checksum_does_not_depend_on_how_often_a_copy_was_resumed(
         process.send_signal(signal.SIGKILL)
         await process.communicate()
         resumed = await _copy(agent, target, fence=2, rewriter=_Upper())
+        listed = left_of(target, "wp_big")
         for (table,) in target.sql("SHOW TABLES"):
             target.sql(f"DROP TABLE `{table}`")
         whole = await _copy(agent, target, fence=3, rewriter=_Upper())
@@ -238,6 +239,18 @@ async def test_the_checksum_does_not_depend_on_how_often_a_copy_was_resumed(
     proof = next(table.proof for table in whole.tables if table.name == "wp_big")
     # k and t are text; each value gets a remark of this rewriter, and t has its word twelve times.
     assert (proof.seen, proof.left["BASE64"], proof.changed["text"], proof.rewritten) == (2 * big, 2 * big, big, 12 * big)
+    assert listed == left_of(target, "wp_big")
+    assert len(listed) == 2 * big
+
+
+def left_of(target: Target, table: str) -> list[tuple[str, ...]]:
+    """All that the copy's own list says was left in a table: key, column, reason, number of remarks."""
+    asked = "SELECT row_key, column_name, reason, places FROM wpclone_left WHERE table_name = '{}' ORDER BY 1, 2, 3"
+    return [tuple(_text(value) for value in row) for row in target.sql(asked.format(table))]
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _counted(table: TableCopied) -> TableCopied:
@@ -431,6 +444,9 @@ async def test_what_the_rewriter_did_is_counted_exactly_and_what_it_left_is_name
     expected = {(f"meta_id={ids[3]}", "meta_value", "BASE64"), (f"meta_id={ids[4]}", "meta_value", "BROKEN_SERIALIZED")}
     assert {tuple(place) for place in proof.places} >= expected
     assert proof.left["BASE64"] == 1
+    listed = left_of(target, "wp_postmeta")
+    assert {row[:3] for row in listed} >= expected
+    assert sum(int(row[3]) for row in listed) == sum(proof.left.values())
     told = copied.to_json()
     assert sum(table["rewritten"] for table in told["tables"]) == copied.rewritten
 

@@ -227,6 +227,36 @@ def test_of_many_visits_at_once_one_is_signed_in(site: HostedSite) -> None:
 
 
 def test_links_of_another_key_clone_time_or_user_are_refused(site: HostedSite) -> None:
+def test_only_an_administrator_gets_the_list_of_what_was_left(site: HostedSite, mariadb_server: Mariadb) -> None:
+    def sql(statement: str, *values: object) -> None:
+        mariadb_server.execute(statement, *values, database=site.database.name)
+
+    first = site.get(link(site, "nonce-left-list-0001"))
+    cookies = {"Cookie": "; ".join(first.cookies)}
+    assert site.get("/wp-admin/?wpclone-left", headers=cookies).status == 404
+    sql(
+        "CREATE TABLE wpclone_left (id INT AUTO_INCREMENT PRIMARY KEY, table_name VARBINARY(255), row_key BLOB,"
+        " column_name VARBINARY(255), reason VARBINARY(32), places INT)"
+    )
+    try:
+        sql(
+            "INSERT INTO wpclone_left (table_name, row_key, column_name, reason, places)"
+            " SELECT 'wp_posts', CONCAT('Schlüssel=', seq), 'post_content', 'BASE64', 2 FROM seq_1_to_4001"
+        )
+        answer = site.get("/wp-admin/?wpclone-left", headers=cookies)
+        assert (answer.status, answer.headers["content-type"]) == (200, "application/x-ndjson; charset=utf-8")
+        lines = [json.loads(line) for line in answer.body.splitlines()]
+        assert [line["key"] for line in lines] == [f"Schlüssel={number}" for number in range(1, 4002)]
+        assert lines[0] == {"table": "wp_posts", "key": "Schlüssel=1", "column": "post_content", "reason": "BASE64", "places": 2}
+        assert "?wpclone-left" in site.get("/wp-admin/", headers=cookies).body
+        for path in ("/wp-admin/?wpclone-left", "/wp-admin/admin-ajax.php?action=heartbeat&wpclone-left"):
+            stranger = site.get(path)
+            assert stranger.status in {302, 403}
+            assert "wp_posts" not in stranger.body
+    finally:
+        sql("DROP TABLE wpclone_left")
+
+
     good = link(site, "nonce-never-used-001")
     refused = [
         link(site, "nonce-other-key-0001", key=bytes(32)),

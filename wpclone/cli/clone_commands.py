@@ -133,6 +133,15 @@ def open_link(clone_id: CloneId, server: Server = None, token: Token = None, out
 
 
 @app.command()
+def left(clone_id: CloneId, server: Server = None, token: Token = None) -> None:
+    """Print all that names the source and was left in a clone, one JSON object a line: table, key, column, reason, places."""
+    from wpclone.cli import left_list
+    from wpclone.cli.session import Terms
+
+    left_list.left(Terms(server, token, Format.JSONL), clone_id)
+
+
+@app.command()
 def extend(
     clone_id: CloneId,
     ttl: Annotated[str | None, typer.Option(help="Let it live this long from now: 90m, 2h.")] = None,

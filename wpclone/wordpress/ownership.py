@@ -22,8 +22,9 @@ CORE = (
     b"term_relationships",
 )
 USERS = (b"users", b"usermeta")
-# Staged, kept and control tables of a restore lie in its target's database and are no part of the site.
-_OURS = re.compile(rb"wpc[ro][0-9a-f]{6}_[a-z0-9]+")
+# Staged, kept and control tables of a restore lie in its target's database, a clone's list of what was left (left_places) in the
+# clone's; they are no part of the site.
+_OURS = re.compile(rb"wpc[ro][0-9a-f]{6}_[a-z0-9]+|wpclone_left")
 _SURE = (b"options", b"posts", b"postmeta", b"comments", b"terms", b"term_taxonomy")
 
 

@@ -6,6 +6,7 @@ Works column by column, because a comprehension over a column is several times f
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +15,7 @@ from wpclone.wordpress.active_plugins import without_agents
 from wpclone.wordpress.agent.wire import Damaged, RowsFrame
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.file_rules import shown
+from wpclone.wordpress.left_places import LeftPlace
 from wpclone.wordpress.proof import MOST_PLACES, Place, Proof, key_text
 from wpclone.wordpress.table_plan import JSON, NUMBER, TEXT, Coded, Kind, TablePlan
 from wpclone.wordpress.table_ranges import Range
@@ -74,10 +76,11 @@ class Rewriter(Protocol):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A frame as SQL, and what is to be remembered of it."""
+    """A frame as SQL, and what is to be remembered of it. `left`: every place that the rewriter left in it."""
 
     statements: tuple[bytes, ...]
     range: Range
+    left: tuple[LeftPlace, ...] = ()
 
 
 def chunk(plan: TablePlan, frame: RowsFrame, rewriter: Rewriter | None, packet: int) -> Chunk:
@@ -111,7 +114,7 @@ def chunk(plan: TablePlan, frame: RowsFrame, rewriter: Rewriter | None, packet: 
             statements.append(plan.insert + group[:-1])
     until = tuple(value.hex() for value in frame.cursor) if plan.asked.key and frame.cursor else None
     made = Range(until, frame.rows, frame.rows * width, frame.size, *frame.sums, check, size, counted.proof())
-    return Chunk(tuple(statements), made)
+    return Chunk(tuple(statements), made, tuple(counted.every))
 
 
 class _Counted:
@@ -123,16 +126,19 @@ class _Counted:
         self._changed: dict[str, int] = {}
         self._left: dict[str, int] = {}
         self._places: list[Place] = []
+        self.every: list[LeftPlace] = []
 
     def count(self, result: Rewritten, *, is_changed: bool) -> None:
         """One value's result."""
         self.rewritten += result.rewritten
         if is_changed:
             self._changed[str(result.format)] = self._changed.get(str(result.format), 0) + 1
-        for left in result.left:
-            count = self._left[left.reason] = self._left.get(left.reason, 0) + 1
-            if count <= MOST_PLACES:
-                self._places.append(Place(self._key(), shown(self._plan.columns[self.column]), str(left.reason)))
+        for reason, found in Counter(str(left.reason) for left in result.left).items():
+            place = Place(self._key(), shown(self._plan.columns[self.column]), reason)
+            self.every.append(LeftPlace(place, found))
+            before = self._left.get(reason, 0)
+            self._left[reason] = before + found
+            self._places += [place] * min(found, max(0, MOST_PLACES - before))
 
     def _key(self) -> str:
         first = self.row * len(self._plan.columns)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pymysql
 
+from wpclone.wordpress import left_places
 from wpclone.wordpress.control import Control, Cursor
 from wpclone.wordpress.table_definition import ForeignKey, Key, Server, quoted
 from wpclone.wordpress.table_plan import TablePlan
@@ -53,6 +54,7 @@ class TableBuilder:
                 # Only InnoDB's rows and cursor are one transaction; others' tables start again unless they are complete.
                 if cursor is None or (cursor.engine != "InnoDB" and not cursor.full):
                     made[name] = await self._create(plan, exact=name == exact)
+                    await left_places.forget(self._rows, name)
             await self._control.save(self._rows, made)
         cursors.update(made)
 
@@ -77,6 +79,7 @@ class TableBuilder:
         async with self._control.holding(self._rows):
             for name in names:
                 await self.definitions.run(b"DROP TABLE IF EXISTS " + quoted(name))
+                await left_places.forget(self._rows, name)
             await self._control.forget(self._rows, names)
         for name in names:
             cursors.pop(name, None)

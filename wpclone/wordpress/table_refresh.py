@@ -14,6 +14,8 @@ from wpclone.wordpress.agent.asked import Asked
 from wpclone.wordpress.agent.client import AgentClient
 from wpclone.wordpress.agent.wire import RowsFrame
 from wpclone.wordpress.control import Control, Cursor
+from wpclone.wordpress.left_places import add as add_left
+from wpclone.wordpress.left_places import forget as forget_left
 from wpclone.wordpress.row_sql import Chunk
 from wpclone.wordpress.table_definition import quoted
 from wpclone.wordpress.table_plan import TablePlan
@@ -39,6 +41,11 @@ class _Place:
     after: tuple[bytes, ...] | None
     until: tuple[bytes, ...] | None
     known: Range
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of the table."""
+        return self.after is None and self.until is None
 
 
 @dataclass
@@ -90,8 +97,9 @@ class Refresher:
                         differing.add(place.plan.name)
                         await self.rows.begin()
                         await self.write(place.plan, b"DELETE FROM " + quoted(place.plan.name) + _where(place))
+                        await forget_left(self.rows, place.plan.name, None if place.is_whole else place.number)
                         new = replace(NOTHING)
-                    new = joined(new, await self._write(place.plan, frame))
+                    new = joined(new, await self._write(place, frame))
                     if frame.last:
                         await self._save(place, new)
                         new = NOTHING
@@ -101,10 +109,11 @@ class Refresher:
         self.changed |= differing
         return requests, differing
 
-    async def _write(self, plan: TablePlan, frame: RowsFrame) -> Range:
-        chunk = await self.chunk(plan, frame)
+    async def _write(self, place: _Place, frame: RowsFrame) -> Range:
+        chunk = await self.chunk(place.plan, frame)
         for statement in chunk.statements:
-            await self.write(plan, statement)
+            await self.write(place.plan, statement)
+        await add_left(self.rows, place.plan.name, place.number, chunk.left)
         return chunk.range
 
     def _places(self, name: bytes) -> list[_Place]:
@@ -118,8 +127,7 @@ class Refresher:
     async def _save(self, place: _Place, new: Range) -> None:
         """Commit a range written anew together with the cursor that says so."""
         cursor = self.cursors[place.plan.name]
-        whole = place.after is None and place.until is None
-        ranges = ((new,) if new.rows else ()) if whole else replaced(cursor.ranges, place.number, new)
+        ranges = ((new,) if new.rows else ()) if place.is_whole else replaced(cursor.ranges, place.number, new)
         cursor = replace(cursor, ranges=ranges)
         await self.control.check(self.rows)
         await self.control.save(self.rows, {place.plan.name: cursor})

@@ -24,6 +24,8 @@ from wpclone.wordpress.ddl import UnknownDdl
 from wpclone.wordpress.errors import Reason, SiteError, TableGone
 from wpclone.wordpress.file_rules import LeftOut, shown
 from wpclone.wordpress.inspect import SiteReport
+from wpclone.wordpress.left_places import add as add_left
+from wpclone.wordpress.left_places import make_table as make_left
 from wpclone.wordpress.ownership import CORE, USERS
 from wpclone.wordpress.programs import ProgramMaker, names
 from wpclone.wordpress.progress import Counts, Progress
@@ -147,6 +149,7 @@ class _Copy:
 
     async def run(self) -> TablesCopied:
         await self._plan()
+        await make_left(self._builder.definitions)
         self._one_snapshot = not any(cursor.ranges or cursor.full for cursor in self._cursors.values())
         begun = {table.name.encode() for table in self._report.tables} & self._cursors.keys()
         await self._builder.drop(begun - self._plans.keys(), self._cursors)  # what an attempt before had of a table gone since
@@ -301,6 +304,7 @@ class _Copy:
                 await self._insert(plan, statement)
             before = unsaved.get(plan.name, self._cursors[plan.name])
             ranges = extended(before.ranges, made.range, keyed=plan.has_ranges)
+            await add_left(self._rows, plan.name, len(ranges) - 1, made.left)
             unsaved[plan.name] = replace(before, ranges=ranges, full=frame.last)
             held += made.range.size
             if held >= _COMMIT_BYTES or loop.time() - since > _COMMIT_SECONDS:

@@ -136,6 +136,44 @@ function wpclone_guard_banner() {
 		. 'background:#1d2327;color:#fff;font:13px/1.5 sans-serif;text-align:center">' . esc_html( wpclone_guard_sentence() ) . '</div><!--/wpclone-banner-->';
 }
 
+/**
+ * Action `admin_init`: the whole list of what the copy left as it was (wpclone/wordpress/left_places.py), to an administrator, as JSON
+ * lines. Clones from before have no such list.
+ */
+function wpclone_guard_left() {
+	if ( ! isset( $_GET['wpclone-left'] ) ) {
+		return;
+	}
+	if ( ! current_user_can( 'manage_options' ) ) {
+		wpclone_guard_refuse( 403, 'What was left is for administrators.' );
+	}
+	global $wpdb;
+	$wpdb->suppress_errors();
+	// Binary, because the connection may have any character set; a page at a time, because there may be millions.
+	$page = 'SELECT id, table_name, CAST(row_key AS BINARY) AS row_key, column_name, reason, places FROM wpclone_left WHERE id > %d ORDER BY id LIMIT 2000';
+	$rows = $wpdb->get_results( $wpdb->prepare( $page, 0 ) );
+	if ( '' !== $wpdb->last_error ) {
+		wpclone_guard_refuse( 404, 'This clone has no list of what was left.' );
+	}
+	while ( ob_get_level() ) {
+		ob_end_clean();
+	}
+	set_time_limit( 0 );
+	nocache_headers();
+	header( 'Content-Type: application/x-ndjson; charset=utf-8' );
+	header( 'Content-Disposition: attachment; filename="wpclone-left.jsonl"' );
+	while ( $rows ) {
+		foreach ( $rows as $row ) {
+			$line = array( 'table' => $row->table_name, 'key' => $row->row_key, 'column' => $row->column_name, 'reason' => $row->reason, 'places' => (int) $row->places );
+			echo json_encode( $line, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_INVALID_UTF8_SUBSTITUTE ), "\n";
+			$last = $row->id;
+		}
+		flush();
+		$rows = $wpdb->get_results( $wpdb->prepare( $page, $last ) );
+	}
+	exit;
+}
+
 /** The same in the admin bar, where there is one. */
 function wpclone_guard_bar( $bar ) {
 	$bar->add_node( array(
@@ -143,11 +181,20 @@ function wpclone_guard_bar( $bar ) {
 		'title' => esc_html( 'CLONE – until ' . gmdate( 'H:i', wpclone_guard_config()['ends'] ) . ' UTC' ),
 		'meta'  => array( 'title' => wpclone_guard_sentence() ),
 	) );
+	if ( current_user_can( 'manage_options' ) ) {
+		$bar->add_node( array(
+			'id'     => 'wpclone-left',
+			'parent' => 'wpclone',
+			'title'  => esc_html( 'Addresses of the source that were left' ),
+			'href'   => admin_url( '?wpclone-left' ),
+		) );
+	}
 }
 
 add_filter( 'authenticate', 'wpclone_guard_authenticate', PHP_INT_MIN, 3 );
 add_filter( 'authenticate', 'wpclone_guard_authenticate', PHP_INT_MAX, 3 );
 add_action( 'init', 'wpclone_guard_link', PHP_INT_MIN );
+add_action( 'admin_init', 'wpclone_guard_left', PHP_INT_MIN );
 add_action( 'template_redirect', 'wpclone_guard_moved', PHP_INT_MIN ); // before WordPress guesses what was meant
 add_action( 'wp_footer', 'wpclone_guard_banner', PHP_INT_MAX );
 add_action( 'admin_footer', 'wpclone_guard_banner', PHP_INT_MAX );
