@@ -1,6 +1,7 @@
 """What a caller excludes is in no copy, is counted before anything is copied, and never is what WordPress needs."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,3 +66,34 @@ async def test_a_table_that_wordpress_needs_is_not_excluded(crowded: SourceSite,
             await inspect(agent, exclude=asked)
     assert raised.value.reason is Reason.CORE_TABLE_EXCLUDED
     assert raised.value.metadata["glob"] == asked.tables[0]
+
+
+async def test_directories_nested_without_end_are_told_before_anything_is_copied_and_can_be_left_out(
+    source_site: SourceSite,
+) -> None:
+    bottom = source_site.put("wp-content/uploads/again/1.txt", b"x").parent
+    here = os.open(bottom, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    subprocess.run(["chown", "-R", f"--reference={bottom.parent}", str(bottom)], check=True, timeout=60)
+    leave_out = ("wp-content/uploads/again",)
+    try:
+        async with agent_of(source_site) as agent:
+            report = await inspect(agent, exclude=Excludes(leave_out))
+            with pytest.raises(SiteError) as at_once:
+                await inspect(agent)
+            with open_directory("copy") as place:
+                with pytest.raises(SiteError) as later:
+                    await copy_files(agent, report, place / "one", fence=Fence(place / "state1", 1), progress=lambda _: None)
+                copied = await copy_files(
+                    agent, report, place / "two", fence=Fence(place / "state2", 1), progress=lambda _: None, exclude=leave_out
+                )
+    finally:
+        subprocess.run(["rm", "-rf", str(bottom)], check=True, timeout=60)
+    assert at_once.value.reason is later.value.reason is Reason.NESTED_TOO_DEEP
+    assert at_once.value.metadata["path"].startswith("wp-content/uploads/again/d/d/")
+    assert copied.files == report.files

@@ -132,6 +132,18 @@ def test_mail_of_php_is_kept_in_a_file(site: HostedSite) -> None:
     assert any("Subject: plain subject" in mail and "plain body" in mail for mail in kept)
 
 
+def test_a_site_that_mails_in_a_loop_does_not_fill_the_disk(site: HostedSite) -> None:
+    kept = site.state_dir / "mail"
+    many = "$m = str_repeat('x', 400000); for ($i = 0; $i < %d; $i++) { %s || exit('refused'); } echo 'sent';"
+    assert "sent" in site.php(many % (600, "wp_mail('who@example.com', 'again', $m)"), in_wordpress=True)
+    assert site.php(many % (3, "mail('who@example.com', 'again', $m)")) == "sent"
+    assert len(list(kept.iterdir())) == 500
+    for path in kept.glob("wp-*"):
+        path.unlink()
+    assert site.php(many % (2, "mail('who@example.com', 'again', $m)")) == "sent"
+    assert {path.stat().st_size for path in kept.glob("mail-*") if "again" in path.read_text()} == {250_000}
+
+
 def test_requests_to_other_servers_are_refused_and_noted_without_their_query(site: HostedSite) -> None:
     answer = site.php(
         "$r = wp_remote_post('http://pay.example.com/charge?card=4242', array('body' => 'x')); echo $r->get_error_code();",
@@ -215,18 +227,6 @@ def test_a_link_signs_in_once(site: HostedSite) -> None:
     assert not again.cookies
 
 
-def test_of_many_visits_at_once_one_is_signed_in(site: HostedSite) -> None:
-    path = link(site, "nonce-raced-for-0001")
-    statuses: list[int] = []
-    threads = [threading.Thread(target=lambda: statuses.append(site.get(path).status)) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(statuses) == [302, 403, 403, 403, 403, 403]
-
-
-def test_links_of_another_key_clone_time_or_user_are_refused(site: HostedSite) -> None:
 def test_only_an_administrator_gets_the_list_of_what_was_left(site: HostedSite, mariadb_server: Mariadb) -> None:
     def sql(statement: str, *values: object) -> None:
         mariadb_server.execute(statement, *values, database=site.database.name)
@@ -257,6 +257,18 @@ def test_only_an_administrator_gets_the_list_of_what_was_left(site: HostedSite, 
         sql("DROP TABLE wpclone_left")
 
 
+def test_of_many_visits_at_once_one_is_signed_in(site: HostedSite) -> None:
+    path = link(site, "nonce-raced-for-0001")
+    statuses: list[int] = []
+    threads = [threading.Thread(target=lambda: statuses.append(site.get(path).status)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [302, 403, 403, 403, 403, 403]
+
+
+def test_links_of_another_key_clone_time_or_user_are_refused(site: HostedSite) -> None:
     good = link(site, "nonce-never-used-001")
     refused = [
         link(site, "nonce-other-key-0001", key=bytes(32)),

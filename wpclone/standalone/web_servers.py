@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from wpclone.standalone import apache
 from wpclone.standalone.apache import ApachePlace
 from wpclone.standalone.child import Child
+from wpclone.standalone.clone_log import trim
 from wpclone.standalone.http_probe import status_of
 from wpclone.standalone.readiness import ServerNotReady
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_LOG_SECONDS = 30.0
+"""How often a server's log is looked at."""
 _STEADY = 60.0
 """Seconds after which a server counts as steady, and its next restart is quick again."""
 
@@ -144,6 +147,24 @@ class WebServers:
             server.child, server.http_status = await apache.start_and_ask(server.place)
         server.state, server.last_error = "running", None
         server.settled.set()
-        server.last_exit = await server.child.wait()
+        server.last_exit = await _ended(server.child, server.place)
         # The leader is gone; its workers, which share its socket, may not be.
         await server.child.stop(grace=0)
+
+
+async def _ended(child: Child, place: ApachePlace) -> int:
+    """A server's exit code, once it has one; until then its log is kept small."""
+    while True:
+        try:
+            async with asyncio.timeout(_LOG_SECONDS):
+                return await child.wait()
+        except TimeoutError:
+            await asyncio.to_thread(_trim, place)
+
+
+def _trim(place: ApachePlace) -> None:
+    try:
+        if trim(place.log):
+            _LOG.warning("%s: its log had become too large and was cut to its end", place.host)
+    except OSError as error:
+        _LOG.warning("%s: its log cannot be cut: %s", place.host, error)

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     TARGET_DATABASE_REFUSED = "TARGET_DATABASE_REFUSED"
     TOO_LITTLE_SPACE = "TOO_LITTLE_SPACE"
     HOSTILE_PATH = "HOSTILE_PATH"
+    NESTED_TOO_DEEP = "NESTED_TOO_DEEP"
     TARGET_NOT_WRITABLE = "TARGET_NOT_WRITABLE"
     TARGET_TOO_SMALL = "TARGET_TOO_SMALL"
     TARGET_INCOMPATIBLE = "TARGET_INCOMPATIBLE"
@@ -116,6 +117,9 @@ SENTENCES: Mapping[Reason, _Said] = {
     Reason.TARGET_DATABASE_REFUSED: _Said("The copy's database refused the site's data; see the details for the table."),
     Reason.TOO_LITTLE_SPACE: _Said("There is too little disk space for the copy; free some, or clone a smaller site."),
     Reason.HOSTILE_PATH: _Said("The site sent a file name that leaves its own directory; the copy was stopped."),
+    Reason.NESTED_TOO_DEEP: _Said(
+        "The site has directories nested more than 200 deep; remove them there, or leave them out with exclude_paths."
+    ),
     Reason.TARGET_NOT_WRITABLE: _Said(
         "The web server's user may not write the target's files; give it write access to wp-content, then try again."
     ),

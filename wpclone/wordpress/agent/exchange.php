@@ -50,6 +50,7 @@ final class Maintenance
 final class Renaming
 {
     const SECONDS = 10;
+    const STRAYS_SECONDS = 10;
     const LOCKED = 1192;
     /** @var Tables */
     private $tables;
@@ -170,14 +171,18 @@ final class Renaming
         }
     }
 
-    /** End the renames of requests that died: one could still come true after its result was looked for. */
+    /** End the renames of requests that died: one could still come true after its result was looked for. Fails with CHANGING if one stays. */
     public function endStrays(): void
     {
         $mine = $this->tables->db->link->thread_id;
+        $until = microtime(true) + self::STRAYS_SECONDS;
         do {
             $strays = array_filter($this->tables->db->rows('SHOW FULL PROCESSLIST'), function (array $row) use ($mine): bool {
                 return (int) $row[0] !== $mine && preg_match('/^(?:RENAME|ALTER) TABLE /', (string) $row[7]) && $this->tables->own((string) $row[7]);
             });
+            if ($strays && microtime(true) > $until) {
+                throw new Failure('CHANGING', 'a rename of a request that died does not end');
+            }
             foreach ($strays as $row) {
                 @$this->tables->db->link->query('KILL ' . (int) $row[0]);
             }

@@ -105,7 +105,11 @@ function wpclone_guard_http( $answer, $arguments, $url ) {
 	return new WP_Error( 'http_request_not_executed', 'This is a clone: outbound requests are refused.' );
 }
 
-/** Filter `pre_wp_mail`: keeps the message in a file and reports success, as a mail server that accepted it would. */
+/**
+ * Filter `pre_wp_mail`: keeps the message in a file and reports success, as a mail server that accepted it would.
+ *
+ * A site that mails in a loop must not fill the disk: 500 messages are kept, of each 250 kB. capture-mail.sh has the same bounds.
+ */
 function wpclone_guard_mail( $answer, $message ) {
 	$file = wpclone_guard_config()['state_dir'] . '/mail/wp-' . gmdate( 'Ymd\THis' ) . '-' . bin2hex( random_bytes( 6 ) ) . '.json';
 	$kept = array();
@@ -113,7 +117,11 @@ function wpclone_guard_mail( $answer, $message ) {
 		$kept[ $part ] = isset( $message[ $part ] ) ? $message[ $part ] : null;
 	}
 	@mkdir( dirname( $file ), 0700 );
-	@file_put_contents( $file, json_encode( $kept, JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR ) );
+	$others = @scandir( dirname( $file ), SCANDIR_SORT_NONE );
+	if ( is_array( $others ) && count( $others ) < 502 ) { // with . and ..
+		$text = json_encode( $kept, JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR );
+		@file_put_contents( $file, substr( (string) $text, 0, 250000 ) );
+	}
 	return true;
 }
 
