@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,9 +38,13 @@ def say(line: str) -> None:
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """Trouble inside the block is said and ends the command with its code (typer.Exit)."""
+    """Trouble inside the block is said and ends the command with its code (typer.Exit); a reader that went away ends it too."""
     try:
         yield
+    except BrokenPipeError:
+        # Python would complain again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(int(Exit.UNREAD)) from None
     except Trouble as trouble:
         complain(trouble.message, details=trouble.hints)
         raise typer.Exit(int(trouble.exit)) from trouble

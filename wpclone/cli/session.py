@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -41,10 +40,6 @@ def _ended(connection: Connection, work: Callable[[CloneClient], Awaitable[Exit]
         complain(error.message, details=(*_details(error), *_advice(error, connection)))
         return exit_of_reason(error.reason)
     except KeyboardInterrupt:
-        return Exit.DETACHED
-    except BrokenPipeError:
-        # Python would complain again when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DETACHED
 
 
