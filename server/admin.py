@@ -4,10 +4,13 @@
     python -m server.admin customer create ID [--running-jobs N] [--live-clones N] [--requests-per-minute N]
     python -m server.admin customer limits ID [the same; a limit that is left out is none]
     python -m server.admin token create --customer ID [--admin]
+    python -m server.admin token list [--customer ID]
+    python -m server.admin token withdraw TOKEN [its id as listed, or the token itself]
     python -m server.admin job attended JOB_ID [what its undo left has been seen to: it no longer needs attention]
 
 The settings are the server's WPCLONE_DATABASE_URL and, for tokens, WPCLONE_KEY_RING_FILE. A token is printed once, alone on
-stdout, and kept only as a hash. Exit codes: 0 done, 1 refused (one line on stderr says why), 2 wrong usage.
+stdout, and kept only as a hash, whose beginning is its id. Exit codes: 0 done, 1 refused (one line on stderr says why), 2 wrong
+usage.
 """
 
 from __future__ import annotations
@@ -20,10 +23,10 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from wpclone.core.ids import Randomness, new_token
+from wpclone.core.ids import TOKEN, TOKEN_ID, Randomness, new_token, token_id
 from wpclone.core.jobs.errors import WpcloneError
 from wpclone.core.jobs.ids import CUSTOMER_ID, JOB_ID
-from wpclone.core.jobs.job import Customer, Limits, Principal
+from wpclone.core.jobs.job import Customer, Limits, Principal, Token
 from wpclone.core.secrets import KeyRing
 from wpclone.core.settings import SecretSettings, StoreSettings, read
 from wpclone.core.store import JobStore
@@ -78,6 +81,18 @@ def _token_create(asked: argparse.Namespace) -> str:
     return _with_store(lambda store: create_token(store, keys, principal, os.urandom))
 
 
+def _token_list(asked: argparse.Namespace) -> str:
+    return "\n".join(_shown_token(token) for token in _with_store(lambda store: store.tokens(customer_id=asked.customer)))
+
+
+def _token_withdraw(asked: argparse.Namespace) -> str:
+    named = asked.token
+    if TOKEN.fullmatch(named):
+        named = token_id(KeyRing.from_file(read(SecretSettings).key_ring_file).token_hash(named))
+    _with_store(lambda store: store.withdraw_token(named))
+    return ""
+
+
 def _job_attended(asked: argparse.Namespace) -> str:
     job = _with_store(lambda store: store.attended(asked.id))
     return json.dumps({"job_id": job.job_id, "status": job.state.value, "needs_attention": job.needs_attention})
@@ -107,6 +122,12 @@ def _shown(customer: Customer) -> str:
     return json.dumps({"customer_id": customer.customer_id, **limits})
 
 
+def _shown_token(token: Token) -> str:
+    whose = token.principal
+    made = token.created_at.isoformat(timespec="seconds")
+    return json.dumps({"token_id": token.token_id, "customer_id": whose.customer_id, "admin": whose.is_admin, "created_at": made})
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m server.admin", description="Tables, customers and tokens of wpclone.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -124,6 +145,12 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--customer", required=True, type=_customer_id, metavar="ID", help="whose")
     token.add_argument("--admin", action="store_true", help="it may also name other customers and see their things")
     token.set_defaults(do=_token_create)
+    listing = tokens.add_parser("list", help="show the tokens there are, one JSON object a line; none can be read back")
+    listing.add_argument("--customer", type=_customer_id, metavar="ID", help="only this one's")
+    listing.set_defaults(do=_token_list)
+    withdrawing = tokens.add_parser("withdraw", help="a token opens nothing any more; servers heed it within 10 seconds")
+    withdrawing.add_argument("token", type=_token, metavar="TOKEN", help="its id as listed, or the token itself")
+    withdrawing.set_defaults(do=_token_withdraw)
     jobs = commands.add_parser("job", help="jobs that need a person").add_subparsers(required=True, metavar="COMMAND")
     attended = jobs.add_parser("attended", help="say that what a job's undo left has been seen to")
     attended.add_argument("id", type=_job_id, metavar="JOB_ID")
@@ -142,6 +169,12 @@ def _limits_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def _customer_id(text: str) -> str:
     if not CUSTOMER_ID.fullmatch(text):
         raise argparse.ArgumentTypeError("must be 1 to 40 of a-z 0-9 -, neither first nor last a -")
+    return text
+
+
+def _token(text: str) -> str:
+    if not TOKEN_ID.fullmatch(text) and not TOKEN.fullmatch(text):
+        raise argparse.ArgumentTypeError("must be a token, or its id of 16 hexadecimal digits")
     return text
 
 

@@ -30,7 +30,7 @@ from wpclone.core.jobs.errors import (
     StaleClaim,
     WrongState,
 )
-from wpclone.core.jobs.job import Claim, Clone, Job, JobError, Limits, NewJob, Principal, RequestKey, Step
+from wpclone.core.jobs.job import Claim, Clone, Job, JobError, Limits, NewJob, RequestKey, Step
 from wpclone.core.jobs.states import CloneState, JobKind, JobState, Priority, StepState, Verdict
 from wpclone.core.jobs.transitions import CloneChange
 from wpclone.core.jobs.view import from_rfc3339
@@ -720,20 +720,3 @@ async def test_old_finished_jobs_are_pruned_but_not_those_of_live_clones(bench: 
     assert {job.job_id for job in left} == {job_id(1), job_id(4)}
     assert await bench.store.get_clone(job_id(2)) is None
     assert await bench.store.get_clone(job_id(1)) is not None
-
-
-async def test_customers_tokens_and_limits_are_kept(bench: StoreBench) -> None:
-    made = await bench.store.create_customer("acme", Limits(live_clones=2))
-    assert (await bench.store.create_customer("acme", Limits())) == made
-    assert await bench.store.get_customer("acme") == made
-    assert await bench.store.get_customer("nobody") is None
-    assert (await bench.store.set_limits("acme", Limits(1, 2, 3))).limits == Limits(1, 2, 3)
-    assert (await bench.store.set_limits("acme", Limits(1, 2, 3))).limits == Limits(1, 2, 3)
-    with pytest.raises(CustomerNotFound):
-        await bench.store.set_limits("nobody", Limits())
-    token = b"\x00\xff'\\" + b"h" * 28
-    await bench.store.add_token(token, Principal("acme", is_admin=True))
-    assert await bench.store.who(token) == Principal("acme", is_admin=True)
-    assert await bench.store.who(b"z" * 32) is None
-    with pytest.raises(CustomerNotFound):
-        await bench.store.add_token(b"y" * 32, Principal("nobody", is_admin=False))

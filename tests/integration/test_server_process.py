@@ -1,6 +1,7 @@
 """`python -m server` and `python -m server.admin` as processes, on real MariaDB and NATS."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -87,9 +88,20 @@ def test_the_administrators_commands(
     code, token = admin("token", "create", "--customer", "acme")
     assert (code, token.startswith("wpc_"), len(token.splitlines())) == (0, True, 1)
     assert admin("token", "create", "--customer", "nobody") == (1, "")
+    assert admin("token", "create", "--customer", "acme", "--admin")[0] == 0
+    code, listed = admin("token", "list", "--customer", "acme")
+    first, second = (json.loads(line) for line in listed.splitlines())
+    assert (code, first["customer_id"], first["admin"], second["admin"]) == (0, "acme", False, True)
+    assert token.strip() not in listed
+    assert admin("token", "list", "--customer", "globex") == (0, "")
+    assert admin("token", "withdraw", token.strip()) == (0, "")
+    assert [json.loads(line)["token_id"] for line in admin("token", "list")[1].splitlines()] == [second["token_id"]]
+    assert admin("token", "withdraw", second["token_id"]) == (0, "")
+    assert main(["token", "withdraw", second["token_id"]]) == 1
+    assert capsys.readouterr().err == "There is no such token.\n"
     assert main(["job", "attended", "clone-0123456789ab"]) == 1
     assert "no job" in capsys.readouterr().err
-    for wrong in (["customer", "create", "No Good"], ["job", "attended", "all"]):
+    for wrong in (["customer", "create", "No Good"], ["job", "attended", "all"], ["token", "withdraw", "acme"]):
         with pytest.raises(SystemExit) as caught:
             main(wrong)
         assert caught.value.code == 2

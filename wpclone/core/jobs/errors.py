@@ -78,6 +78,10 @@ class CustomerNotFound(NotFound):
     reason = "CUSTOMER_NOT_FOUND"
 
 
+class TokenNotFound(NotFound):
+    """There is no such token."""
+
+
 class RequestIdReused(WpcloneError):
     """This request_id was used before with another body; use a new one."""
 

@@ -205,6 +205,15 @@ class Principal:
 
 
 @dataclass(frozen=True)
+class Token:
+    """A bearer token as it is kept: `token_id` names it, and it cannot be read back."""
+
+    token_id: str
+    principal: Principal
+    created_at: datetime
+
+
+@dataclass(frozen=True)
 class RequestKey:
     """Idempotency: the same id with the same body hash gives the same answer for 7 days."""
 

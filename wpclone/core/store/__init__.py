@@ -24,6 +24,7 @@ from wpclone.core.jobs.job import (
     Renewal,
     RequestKey,
     Ring,
+    Token,
 )
 from wpclone.core.jobs.states import CloneState, JobKind, JobState, KeptState, Priority
 from wpclone.core.jobs.transitions import Transition
@@ -233,6 +234,12 @@ class JobStore(Protocol):
 
     async def add_token(self, token_hash: bytes, principal: Principal) -> None:
         """Keep the hash of a new bearer token. Raises CustomerNotFound."""
+
+    async def tokens(self, *, customer_id: str | None) -> list[Token]:
+        """The tokens of a customer, or all; oldest first."""
+
+    async def withdraw_token(self, token_id: str) -> None:
+        """A token speaks for nobody any more. Raises TokenNotFound."""
 
     async def who(self, token_hash: bytes) -> Principal | None:
         """Whom a token speaks for, or None."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from wpclone.core.jobs.job import Customer, Limits, Principal
+from wpclone.core.ids import token_id
+from wpclone.core.jobs.errors import TokenNotFound
+from wpclone.core.jobs.job import Customer, Limits, Principal, Token
 from wpclone.core.store.memory.shelves import Part
 
 
@@ -29,11 +31,25 @@ class Customers(Part):
 
     async def add_token(self, token_hash: bytes, principal: Principal) -> None:
         """See JobStore.add_token."""
-        self._shelves.now()
         self._shelves.customer(principal.customer_id)
-        self._shelves.tokens[token_hash] = principal
+        self._shelves.tokens[token_hash] = Token(token_id(token_hash), principal, self._shelves.now())
+
+    async def tokens(self, *, customer_id: str | None) -> list[Token]:
+        """See JobStore.tokens."""
+        self._shelves.now()
+        found = [token for token in self._shelves.tokens.values() if customer_id in (None, token.principal.customer_id)]
+        return sorted(found, key=lambda token: (token.created_at, token.token_id))
+
+    async def withdraw_token(self, token_id: str) -> None:
+        """See JobStore.withdraw_token."""
+        self._shelves.now()
+        kept = {key: token for key, token in self._shelves.tokens.items() if token.token_id != token_id}
+        if len(kept) == len(self._shelves.tokens):
+            raise TokenNotFound
+        self._shelves.tokens = kept
 
     async def who(self, token_hash: bytes) -> Principal | None:
         """See JobStore.who."""
         self._shelves.now()
-        return self._shelves.tokens.get(token_hash)
+        token = self._shelves.tokens.get(token_hash)
+        return token.principal if token is not None else None

@@ -8,7 +8,7 @@ from typing import Any
 
 from wpclone.core.clock import Clock
 from wpclone.core.jobs.errors import CustomerNotFound, RequestIdReused
-from wpclone.core.jobs.job import Clone, Customer, Job, NewClone, NewJob, Principal, RequestKey, Step
+from wpclone.core.jobs.job import Clone, Customer, Job, NewClone, NewJob, RequestKey, Step, Token
 from wpclone.core.jobs.states import CloneState, JobKind, KeptState
 from wpclone.core.store import FIRST_RING, KEPT_AGAIN, REQUESTS_KEPT
 
@@ -71,7 +71,7 @@ class Shelves:
     aside: dict[str, Aside] = field(default_factory=dict)
     requests: dict[tuple[str, str, str], Asked] = field(default_factory=dict)
     customers: dict[str, Customer] = field(default_factory=dict)
-    tokens: dict[bytes, Principal] = field(default_factory=dict)
+    tokens: dict[bytes, Token] = field(default_factory=dict)
 
     def now(self) -> datetime:
         """The time, unless there is an outage."""

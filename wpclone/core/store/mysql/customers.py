@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from wpclone.core.jobs.errors import CustomerNotFound
-from wpclone.core.jobs.job import Customer, Limits, Principal
+from wpclone.core.ids import token_id
+from wpclone.core.jobs.errors import CustomerNotFound, TokenNotFound
+from wpclone.core.jobs.job import Customer, Limits, Principal, Token
 from wpclone.core.store.mysql.database import Duplicate, Session
 from wpclone.core.store.mysql.part import Part
-from wpclone.core.store.mysql.rows import CUSTOMER_COLUMNS, NOW, customer_from
+from wpclone.core.store.mysql.rows import CUSTOMER_COLUMNS, NOW, aware, customer_from
 
 _ONE = f"SELECT {CUSTOMER_COLUMNS} FROM customers WHERE customer_id = %(customer_id)s"
 _CREATE = f"""INSERT INTO customers (customer_id, running_jobs, live_clones, requests_per_minute, created_at)
@@ -19,6 +20,9 @@ _LIMIT = """UPDATE customers SET running_jobs = %(running_jobs)s, live_clones = 
   requests_per_minute = %(requests_per_minute)s WHERE customer_id = %(customer_id)s"""
 _ADD_TOKEN = f"""INSERT INTO tokens (token_hash, customer_id, is_admin, created_at)
   SELECT %(token_hash)s, customer_id, %(is_admin)s, {NOW} FROM customers WHERE customer_id = %(customer_id)s"""
+_TOKENS = """SELECT token_hash, customer_id, is_admin, created_at FROM tokens
+  WHERE %(customer_id)s IS NULL OR customer_id = %(customer_id)s ORDER BY created_at, token_hash"""
+_WITHDRAW = "DELETE FROM tokens WHERE LEFT(token_hash, 8) = UNHEX(%(token_id)s)"
 _WHO = "SELECT customer_id, is_admin FROM tokens WHERE token_hash = %(token_hash)s"
 
 
@@ -54,6 +58,17 @@ class Customers(Part):
                 raise CustomerNotFound
 
         await self._db.transact(work)
+
+    async def tokens(self, *, customer_id: str | None) -> list[Token]:
+        """See JobStore.tokens."""
+        (found,) = await self._db.read(_TOKENS, customer_id=customer_id)
+        return [Token(token_id(key), Principal(whose, bool(is_admin)), aware(at)) for key, whose, is_admin, at in found.rows]
+
+    async def withdraw_token(self, token_id: str) -> None:
+        """See JobStore.withdraw_token."""
+        (withdrawn, *_) = await self._db.transact(lambda session: session.run(_WITHDRAW, commit=True, token_id=token_id))
+        if not withdrawn.matched:
+            raise TokenNotFound
 
     async def who(self, token_hash: bytes) -> Principal | None:
         """See JobStore.who."""
