@@ -1,10 +1,12 @@
 """How much memory a worker's copy takes, and that it does not grow with the site: peak resident size of a process that copies.
 
-    python -m bench.memory [megabytes of uploads] [megabytes of one table]
+    python -m bench.memory [megabytes of uploads] [megabytes of one table] [--rows N]
 
-A small site (a tenth of both) and the whole one are copied, files and rewritten rows, each by a fresh process. Prints JSON last.
+A small site (a tenth of both) and the whole one are copied, files and rewritten rows, each by a fresh process. With `--rows` the
+table has so many small rows instead, of which each tenth names the source. Prints JSON last.
 """
 
+import argparse
 import asyncio
 import json
 import random
@@ -38,6 +40,19 @@ def upload(source: SourceSite, megabytes: int) -> None:
         SERVICE.own(path)
 
 
+def fill_small(source: SourceSite, rows: int) -> None:
+    """One table of so many small rows."""
+    source.sql(f"DROP TABLE IF EXISTS {BENCH_TABLE}")
+    source.sql(f"CREATE TABLE {BENCH_TABLE} (id BIGINT UNSIGNED PRIMARY KEY, k INT, v VARCHAR(80)) ENGINE=InnoDB")
+    for first in range(1, rows + 1, 500_000):
+        last = min(first + 499_999, rows)
+        source.sql(
+            f"INSERT INTO {BENCH_TABLE} SELECT seq, seq MOD 97, IF(seq MOD 10, CONCAT('value ', seq), CONCAT(%s, '/', seq))"
+            f" FROM seq_{first}_to_{last}",
+            source.url,
+        )
+
+
 async def copied(order: dict[str, str]) -> None:
     """Copy the site; in a process of its own."""
     target = TargetDatabase("root", order["password"], "bench_target", port=int(order["port"]))
@@ -49,7 +64,8 @@ async def copied(order: dict[str, str]) -> None:
         fence = Fence(place / "state", 1)
         files = await copy_files(agent, site, place / "root", fence=fence, progress=lambda _counts: None)
         tables = await copy_tables(agent, site, target, rewriter=rewriter, fence=1, progress=lambda _counts: None)
-    print(json.dumps({"peak_mb": round(peak(), 1), "files_mb": round(files.bytes / 1e6), "rows_mb": round(tables.bytes / 1e6)}))
+    sizes = {"files_mb": round(files.bytes / 1e6), "rows_mb": round(tables.bytes / 1e6), "rows": tables.rows}
+    print(json.dumps({"peak_mb": round(peak(), 1), **sizes}))
 
 
 def peak() -> float:
@@ -78,16 +94,24 @@ def main() -> None:
     if sys.argv[1:] == ["--copy"]:
         asyncio.run(copied(json.loads(sys.stdin.read())))
         return
-    uploads, table = (int(word) for word in (*sys.argv[1:], "1000", "300")[:2])
+    parser = argparse.ArgumentParser(prog="python -m bench.memory")
+    parser.add_argument("uploads", type=int, nargs="?", default=1000, help="megabytes")
+    parser.add_argument("table", type=int, nargs="?", default=300, help="megabytes")
+    parser.add_argument("--rows", type=int, default=0, help="small rows of the table, instead of megabytes")
+    asked = parser.parse_args()
     figures = {}
     with running_mariadb() as server, running_source_site(server, upload_bytes=1_000_000) as source:
         for name, tenths in (("a tenth", 1), ("whole", 10)):
-            upload(source, uploads * tenths // 10)
-            fill(source, table * tenths // 10, 0.1)
+            upload(source, asked.uploads * tenths // 10)
+            if asked.rows:
+                fill_small(source, asked.rows * tenths // 10)
+            else:
+                fill(source, asked.table * tenths // 10, 0.1)
             figures[name] = measured(source, empty(server))
             said = figures[name]
             print(
-                f"{name:8} {said['files_mb']:6.0f} MB of files, {said['rows_mb']:4.0f} MB of rows: peak {said['peak_mb']:6.1f} MB"
+                f"{name:8} {said['files_mb']:6.0f} MB of files, {said['rows_mb']:4.0f} MB of {said['rows']:,} rows: peak"
+                f" {said['peak_mb']:6.1f} MB"
                 f" in {said['seconds']:.1f} s"
             )
         source.sql(f"DROP TABLE IF EXISTS {BENCH_TABLE}")

@@ -1,19 +1,21 @@
 """How fast content is rewritten: MB/s at 0, 10 and 100 % of rows hit, value by value and as a dump, beside `sed` on that dump.
 
-    python -m bench.rewrite [megabytes]
+    python -m bench.rewrite [megabytes] [--peer COMMAND]
 
 `sed` replaces one spelling and breaks every serialized length; it is the yardstick of what reading and writing the bytes costs.
-Where `go-search-replace` is on PATH it gets a lane of its own: it keeps most lengths.
-The best of three runs' processor time counts. Prints one line a figure and, last, all as one JSON object.
+The peer's command, such as `search-replace "$BENCH_FROM" "$BENCH_TO"`, reads the dump from its stdin and writes it to its
+stdout. Lanes take turns; the best of three rounds counts: processor time, ours and of children, because no neighbour disturbs
+it, and beside it the clock's, which is fair to a peer of several threads. Prints a table and, last, one JSON object.
 """
 
+import argparse
 import json
 import os
 import random
-import shutil
+import resource
 import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from wpclone.wordpress.rewrite import Mapping, Rewriter, rewrite_stream
 
 SOURCE, TARGET, ELSEWHERE = "https://example.com", "http://clone-1a2b3c.localhost:8080", "https://other.site"
 MAPPING = Mapping.of([SOURCE], TARGET, [("/var/www/example", "/srv/clones/1a2b3c")])
-GO = "go-search-replace"
+ROUNDS = 3
 LOREM = "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et dolore magna"
 
 
@@ -88,20 +90,21 @@ def _escaped(value: bytes) -> bytes:
     return value
 
 
-def seconds(work: Callable[[], None]) -> float:
-    """Processor time, ours and of children: the best of three. All lanes are bound by it, and neighbours don't disturb it."""
-    times = []
-    for _ in range(3):
-        started = sum(os.times()[:4])
-        work()
-        times.append(sum(os.times()[:4]) - started)
-    return max(min(times), 0.01)
+def spent(work: Callable[[], None]) -> tuple[float, float]:
+    """Seconds of processor time and of the clock that it takes."""
+    began, started = time.perf_counter(), _processor()
+    work()
+    return _processor() - started, time.perf_counter() - began
 
 
-def measured(megabytes: int, share: float) -> dict[str, float]:
-    """MB/s of each lane over the same rows."""
+def _processor() -> float:
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def measured(megabytes: int, share: float, peer: str) -> dict[str, tuple[float, float]]:
+    """MB/s of each lane over the same rows, by processor time and by the clock."""
     values, rewriter = rows(megabytes, share), Rewriter(MAPPING)
-    size = sum(map(len, values)) / 1e6
 
     def by_value() -> None:
         for value in values:
@@ -110,22 +113,30 @@ def measured(megabytes: int, share: float) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as place:
         path = Path(place, "dump.sql")
         path.write_bytes(dump(values))
-        dumped = path.stat().st_size / 1e6
 
         def by_stream() -> None:
             with path.open("rb") as file, Path(place, "ours").open("wb") as out:
                 out.writelines(rewrite_stream(_pieces(file.read), MAPPING))
 
-        def by_sed() -> None:
-            with path.open("rb") as file, Path(place, "sed").open("wb") as out:
-                subprocess.run(["sed", f"s#{SOURCE}#{TARGET}#g"], stdin=file, stdout=out, check=True, env={"LC_ALL": "C"})
+        def by_command(command: str) -> None:
+            told = {**os.environ, "LC_ALL": "C", "BENCH_FROM": SOURCE, "BENCH_TO": TARGET}
+            with path.open("rb") as file, Path(place, "theirs").open("wb") as out:
+                subprocess.run(command, shell=True, stdin=file, stdout=out, check=True, timeout=1800, env=told)
 
-        def by_go() -> None:
-            with path.open("rb") as file, Path(place, "go").open("wb") as out:
-                subprocess.run([GO, SOURCE, TARGET], stdin=file, stdout=out, check=True)
-
-        lanes = {"values": size / seconds(by_value), "stream": dumped / seconds(by_stream), "sed": dumped / seconds(by_sed)}
-        return lanes | ({GO: dumped / seconds(by_go)} if shutil.which(GO) else {})
+        dumped = path.stat().st_size / 1e6
+        lanes: dict[str, tuple[Callable[[], None], float]] = {
+            "values": (by_value, sum(map(len, values)) / 1e6),
+            "dump": (by_stream, dumped),
+            "sed": (lambda: by_command(f"sed 's#{SOURCE}#{TARGET}#g'"), dumped),
+        }
+        if peer:
+            lanes["peer"] = (lambda: by_command(peer), dumped)
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in lanes}
+        for _ in range(ROUNDS):
+            for name, (work, _size) in lanes.items():
+                times[name].append(spent(work))
+    return {name: (size / min(cpu for cpu, _ in times[name]), size / min(clock for _, clock in times[name]))
+            for name, (_, size) in lanes.items()}  # fmt: skip
 
 
 def _pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
@@ -135,17 +146,20 @@ def _pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
 
 def main() -> None:
     """Measure and print."""
-    megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 40
-    figures: dict[str, dict[str, float]] = {}
+    parser = argparse.ArgumentParser(prog="python -m bench.rewrite")
+    parser.add_argument("megabytes", type=int, nargs="?", default=40)
+    parser.add_argument("--peer", default="", metavar="COMMAND", help="what our lane of the dump is compared with, by a shell")
+    asked = parser.parse_args()
+    figures: dict[str, dict[str, dict[str, float]]] = {}
+    print("rows hit  lane      MB/s of processor time   by the clock   dump's ratio to it")
     for share in (0.0, 0.1, 1.0):
-        lanes = measured(megabytes, share)
-        figures[f"{share:.0%}"] = {name: round(figure, 1) for name, figure in lanes.items()}
-        print(
-            f"{share:4.0%} of rows hit: values {lanes['values']:6.0f} MB/s, dump {lanes['stream']:6.0f} MB/s,"
-            f" sed {lanes['sed']:6.0f} MB/s, dump/sed {lanes['stream'] / lanes['sed']:.2f}"
-            + (f", {GO} {lanes[GO]:6.0f} MB/s" if GO in lanes else "")
-        )
-    print(json.dumps({"bench": "rewrite", "megabytes": megabytes, "mb_per_s": figures}))
+        lanes = measured(asked.megabytes, share, asked.peer)
+        ours = lanes["dump"]
+        for name, (cpu, clock) in lanes.items():
+            ratios = f"{ours[0] / cpu:8.2f}, {ours[1] / clock:.2f}" if name in {"sed", "peer"} else ""
+            print(f"{share:8.0%}  {name:8} {cpu:23.1f} {clock:14.1f}   {ratios}")
+        figures[f"{share:.0%}"] = {name: {"cpu": round(cpu, 1), "clock": round(clock, 1)} for name, (cpu, clock) in lanes.items()}
+    print(json.dumps({"bench": "rewrite", "megabytes": asked.megabytes, "mb_per_s": figures}))
 
 
 if __name__ == "__main__":
