@@ -13,6 +13,7 @@ reflection pass untouched. The rules that grpc.aio needs (tried with grpcio 1.85
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeAlias
@@ -26,7 +27,7 @@ from grpc_status import rpc_status
 from server import call as calls
 from server.admission import Admission
 from server.call import Call
-from server.status import TimedOut, code_of, status_of
+from server.status import TimedOut, code_of, retry_after, status_of
 from wpclone.core.clock import Clock
 from wpclone.core.ids import Randomness
 from wpclone.core.jobs.errors import FieldViolation, InvalidRequest
@@ -132,7 +133,15 @@ async def _refuse(call: Call, context: Context, error: BaseException) -> None:
         raise error
     code = code_of(error)
     call.ended(code.name, error, internal=code is grpc.StatusCode.INTERNAL)
-    await context.abort_with_status(_to_status(status_of(error, call.request_id)))
+    status = _to_status(status_of(error, call.request_id))
+    await context.abort(status.code, status.details, (*status.trailing_metadata, *_retry_header(error)))
+
+
+def _retry_header(error: BaseException) -> tuple[tuple[str, str], ...]:
+    """Envoy makes REST's header of it: a refused call has nothing but trailers. In the initial metadata it would end a client's
+    own retries, which end where a response begins."""
+    after = retry_after(error)
+    return (("retry-after", str(max(1, math.ceil(after.total_seconds())))),) if after is not None else ()
 
 
 def _is_own_cancellation() -> bool:

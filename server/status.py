@@ -75,6 +75,13 @@ def code_of(error: BaseException) -> grpc.StatusCode:
     return grpc.StatusCode.INTERNAL
 
 
+def retry_after(error: BaseException) -> timedelta | None:
+    """When the same call may be asked again, where that helps."""
+    if isinstance(error, errors.LimitReached):
+        return max(error.retry_after, timedelta(0))
+    return next((RETRY_AFTER[ancestor] for ancestor in type(error).__mro__ if ancestor in RETRY_AFTER), None)
+
+
 def status_of(error: BaseException, request_id: str) -> Status:
     """The whole status of an error."""
     code = code_of(error)
@@ -83,10 +90,10 @@ def status_of(error: BaseException, request_id: str) -> Status:
     details: list[Message] = []
     if isinstance(error, errors.InvalidRequest):
         details.append(_bad_request(error))
-    retry_after = error.retry_after if isinstance(error, errors.LimitReached) else _listed_retry(error)
-    if retry_after is not None:
+    after = retry_after(error)
+    if after is not None:
         pause = Duration()
-        pause.FromTimedelta(max(retry_after, timedelta(0)))
+        pause.FromTimedelta(after)
         details.append(error_details_pb2.RetryInfo(retry_delay=pause))
     return _status(code, error.message, error.reason, error.metadata, request_id, details)
 
@@ -107,10 +114,6 @@ def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
     for violation in error.violations[:MOST_VIOLATIONS]:
         bad.field_violations.add(field=violation.field, description=cut(violation.description, LONGEST_DESCRIPTION))
     return bad
-
-
-def _listed_retry(error: errors.WpcloneError) -> timedelta | None:
-    return next((RETRY_AFTER[ancestor] for ancestor in type(error).__mro__ if ancestor in RETRY_AFTER), None)
 
 
 def cut(text: str, most: int) -> str:

@@ -177,6 +177,9 @@ async def test_limits_are_told_with_a_time_to_try_again() -> None:
         await edge.create()
         error = await refused(edge.stub.CreateClone(clone_request(), metadata=edge.as_(CUSTOMER)))
         assert (error.code(), reason(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED")
+        (told,) = [detail for detail in details(error) if isinstance(detail, error_details_pb2.RetryInfo)]
+        assert dict(error.trailing_metadata())["retry-after"] == str(told.retry_delay.seconds)
+        assert "retry-after" not in dict(error.initial_metadata())
 
 
 async def test_a_job_shows_its_steps_error_and_result() -> None:

@@ -16,7 +16,7 @@ from server.app import SERVICE
 from tests.support.edge import Answer, Rest, rest_serving
 from tests.support.serving import CUSTOMER, OTHER, PASSWORD, clone_request
 from wpclone.core.jobs import transitions
-from wpclone.core.jobs.job import JobError, Step
+from wpclone.core.jobs.job import JobError, Limits, Step
 from wpclone.core.jobs.states import CloneState, StepState, Verdict
 from wpclone.core.jobs.transitions import CloneChange
 from wpclone.standalone import envoy
@@ -301,6 +301,19 @@ async def test_every_error_is_json_with_a_reason(
     answer = await rest.call(method, path, **how)
     assert (answer.status, answer.reason) == (status, reason)
     assert answer.body["message"]
+
+
+@pytest.mark.parametrize("path", ["/api/v2/clone", "/api/v1/clone"])
+async def test_a_limit_is_429_with_the_time_to_try_again(rest: Rest, path: str) -> None:
+    await rest.edge.store.set_limits(OTHER, Limits(live_clones=0))
+    try:
+        answer = await rest.call("POST", path, as_=OTHER, json=FLAT)
+    finally:
+        await rest.edge.store.set_limits(OTHER, Limits())
+    assert (answer.status, answer.reason) == (429, "LIMIT_REACHED")
+    (told,) = [detail["retry_delay"] for detail in answer.body["details"] if detail["@type"] == f"{RPC}.RetryInfo"]
+    assert f"{answer.headers['retry-after']}s" == told
+    assert int(answer.headers["retry-after"]) > 0
 
 
 async def test_no_token_and_anothers_job(rest: Rest) -> None:
