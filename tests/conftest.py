@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.places import remove_abandoned
 from tests.support.servers import Mariadb, Nats, running_mariadb, running_nats
 
 
 def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith("WPCLONE_")]:
         del os.environ[name]
+    remove_abandoned()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,13 +1,17 @@
 """Directories and ports of one test run: reachable by unprivileged children, removed at the end."""
 
+import fcntl
+import os
 import random
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wpclone.standalone.ports import is_free
+
+_ROOT, _PREFIX = Path("/tmp"), "wptest-"
 
 
 def free_port() -> int:
@@ -25,9 +29,39 @@ def free_port() -> int:
 @contextmanager
 def open_directory(name: str) -> Iterator[Path]:
     """A new directory that other uids may enter (pytest's own are 0700), gone afterwards."""
-    path = Path(tempfile.mkdtemp(prefix=f"wpt-{name}-", dir="/tmp"))
-    path.chmod(0o755)
+    path, held = _new_directory(name)
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+        os.close(held)
+
+
+def remove_abandoned() -> None:
+    """Remove what killed runs left: directories that no living process holds the lock of."""
+    for path in _ROOT.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            held = _locked(path)
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(held)
+
+
+def _new_directory(name: str) -> tuple[Path, int]:
+    """A directory and its lock, which ends with this process however it ends."""
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{name}-", dir=_ROOT))
+        with suppress(BlockingIOError, FileNotFoundError):  # another run's `remove_abandoned` may come between
+            held = _locked(path)
+            path.chmod(0o755)
+            return path, held
+
+
+def _locked(path: Path) -> int:
+    """The lock of a directory, as a file descriptor. Raises OSError when a living process has it."""
+    held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        raise
+    return held
