@@ -63,8 +63,9 @@ class Forward:
                     begun = await self._begin(position, planned)
                     self._obey_cancel()  # one that came with the claim, before anybody could be told
                 begun = await self._do(position, planned, begun)
-        self._obey_cancel()
-        await self._complete()
+        if not self._record.job.state.is_terminal:  # the record of the last step may have been the job's end
+            self._obey_cancel()
+            await self._complete()
 
     def _refuse_a_killer(self) -> None:
         lapses = self._record.job.lapses
@@ -103,14 +104,25 @@ class Forward:
             return None
         failpoints.hit(f"{name}.after_effect")
         done = replace(step, state=StepState.DONE, facts=facts, last_error=None)
+        follower = self._follower(position)
+        if follower is None and await self._has_completed(done):
+            failpoints.hit(f"{name}.after_record")
+            return None
         transition = transitions.step_done(self._claim, done, progress=self._run.plan.scale.at(position, 1.0))
-        follower = self._follower(position) if self._may_go_on() else None
-        if follower is not None:
+        if follower is not None and self._may_go_on():
             message = self._run.plan.steps[follower.position].message
             transition = transitions.step_followed(transition, follower, status_message=message)
         await self._record.apply(transition)
         failpoints.hit(f"{name}.after_record")
-        return follower
+        return transition.follower
+
+    async def _has_completed(self, last: Step) -> bool:
+        """Record the last step and the job's end in one change; False when somebody asked to cancel: nothing is recorded then."""
+        try:
+            await self._complete(last)
+        except Condemned:
+            return False
+        return True
 
     def _follower(self, position: int) -> Step | None:
         """The next step to do after this position, as it begins; None when there is none."""
@@ -160,9 +172,10 @@ class Forward:
             raise Condemned(Verdict.FAIL, failure.error, failed)
         await self._run.pause(step, failure, attempt=attempt, retry=planned.retry)
 
-    async def _complete(self) -> None:
-        result, clone = self._run.plan.ending.completed(self._record.job, self._record.facts)
-        completed = transitions.completed(self._claim, result=result, status_message="Completed", clone=clone)
+    async def _complete(self, last: Step | None = None) -> None:
+        facts = self._record.facts if last is None else {**self._record.facts, last.name: last.facts}
+        result, clone = self._run.plan.ending.completed(self._record.job, facts)
+        completed = transitions.completed(self._claim, result=result, status_message="Completed", clone=clone, last=last)
         try:
             await self._record.apply(completed)
         except StaleClaim as stale:

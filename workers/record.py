@@ -57,7 +57,7 @@ class Record:
         is_uncertain = False
         while True:
             try:
-                return await self._committed(transition, await self._store.apply(transition))
+                return await self._committed(transition, await self._store.apply(replace(transition, known=self.job)))
             except StoreUnavailable as error:
                 # The commit may have happened: the same write again is harmless, and an end reached twice is seen below.
                 is_uncertain = True
@@ -71,7 +71,7 @@ class Record:
 
     async def try_apply(self, transition: Transition) -> None:
         """Write once. Raises StaleClaim, StoreUnavailable."""
-        await self._committed(transition, await self._store.apply(transition))
+        await self._committed(transition, await self._store.apply(replace(transition, known=self.job)))
 
     async def _settled(self, transition: Transition) -> Job | None:
         """The job, if the write whose answer was lost is what brought it to its present state under our fence."""

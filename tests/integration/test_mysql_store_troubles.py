@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from tests.support.stores import (
     accepted_clone,
     claimed,
     job_id,
+    make_older,
     migrated_database,
     new_clone,
     new_job,
@@ -22,10 +25,12 @@ from tests.support.stores import (
 from tests.support.wait import until_async
 from wpclone.core.jobs import transitions
 from wpclone.core.jobs.errors import StoreUnavailable
-from wpclone.core.jobs.job import Limits, RequestKey
+from wpclone.core.jobs.job import Limits, RequestKey, Step
+from wpclone.core.jobs.states import StepState
 from wpclone.core.store import Page
 from wpclone.core.store.mysql import MysqlStore, StoreMisconfigured
-from wpclone.core.store.mysql.database import Session
+from wpclone.core.store.mysql.changes import _apply_known
+from wpclone.core.store.mysql.database import Session, Unmatched
 from wpclone.core.store.renewal import RenewalLine
 
 KEY = RequestKey(CUSTOMER, "CreateClone", "r1", b"b" * 32)
@@ -129,6 +134,33 @@ async def test_a_commit_without_an_answer_is_unavailable_and_the_repeat_finds_th
     assert (await store.accept(new_job(2), key=KEY, clone=new_clone(2))).job_id == job_id(1)
 
 
+async def test_a_write_that_comes_through_after_it_was_given_up_and_written_again_changes_nothing(store: MysqlStore) -> None:
+    await accepted_clone(store)
+    claim = await claimed(store, job_id(1))
+    start = replace(transitions.step_started(claim, Step("copy", 0, StepState.RUNNING), status_message=""), known=claim.job)
+    await store.apply(start)
+    done = transitions.step_done(claim, Step("copy", 0, StepState.DONE), progress=50)
+    job = await store.apply(replace(done, known=await store.get_job(job_id(1))))
+    with pytest.raises(Unmatched):
+        await store._db.transact(lambda session: _apply_known(session, start, claim.job))
+    assert await store.get_job(job_id(1)) == job
+    assert job.steps[0].state is StepState.DONE
+
+
+async def test_a_known_job_is_written_in_one_packet_and_found_again_when_its_answer_is_lost(
+    store: MysqlStore, proxy: FaultProxy
+) -> None:
+    await accepted_clone(store)
+    claim = await claimed(store, job_id(1))
+    job = claim.job
+    for number in range(1, 6):
+        proxy.faults.cut_after = {Direction.TO_CLIENT: 1}
+        step = Step(f"step{number}", number, StepState.DONE)
+        job = await store.apply(replace(transitions.step_done(claim, step, progress=number), known=job))
+        assert job == await store.get_job(job_id(1))
+    assert [step.name for step in job.steps] == [f"step{number}" for number in range(1, 6)]
+
+
 @pytest.mark.parametrize(("lost_at", "runs"), [("statement", 2), ("commit", 1)])
 async def test_a_transaction_is_repeated_when_lost_before_its_commit_and_never_after(
     store: MysqlStore, proxy: FaultProxy, lost_at: str, runs: int
@@ -198,6 +230,28 @@ async def test_many_writers_of_the_same_rows_all_get_through(mariadb_server: Mar
 
     await asyncio.gather(*(run(n) for n in range(1, 21)))
     await store.close()
+
+
+async def test_pruning_removes_the_request_ids_that_have_outlived_their_seven_days_and_no_others(
+    store: MysqlStore, mariadb_server: Mariadb, database_name: str
+) -> None:
+    async def asked(number: int) -> None:
+        key = RequestKey(CUSTOMER, "CreateClone", f"r{number}", b"b" * 32)
+        await store.accept(new_job(number), clone=new_clone(number), key=key)
+
+    async def kept() -> list[str]:
+        assert await store.prune(older_than=timedelta(days=30), most=10) == 0
+        rows = await asyncio.to_thread(mariadb_server.execute, "SELECT request_id FROM requests", database=database_name)
+        return sorted(name for (name,) in rows)
+
+    await asked(1)
+    make_older(mariadb_server, database_name, 4 * 86400)
+    await asked(2)
+    make_older(mariadb_server, database_name, 3 * 86400 - 600)
+    assert await kept() == ["r1", "r2"]
+    make_older(mariadb_server, database_name, 1200)
+    assert await kept() == ["r2"]
+    assert await store.get_job(job_id(1)) is not None
 
 
 async def test_a_storm_of_cancelled_calls_leaves_the_pool_whole(store: MysqlStore) -> None:

@@ -114,6 +114,7 @@ class Walk(RuleBasedStateMachine):
         self.both(lambda store: store.create_customer(CUSTOMER, Limits(running_jobs=2, live_clones=3, requests_per_minute=5)))
         self.accepted = 0
         self.current: dict[str, Claim] = {}
+        self.known: dict[str, Job] = {}
         for _ in range(3):
             self.accept(None)
 
@@ -172,6 +173,7 @@ class Walk(RuleBasedStateMachine):
         if not isinstance(claim, Claim):
             return multiple()
         self.current[name] = claim
+        self.known[name] = claim.job
         return claim
 
     @rule(number=numbers, work=works)
@@ -180,14 +182,15 @@ class Walk(RuleBasedStateMachine):
         for kind in (JobKind.CLONE, JobKind.DELETE):
             name = job_id(number, kind)
             if name in self.current:
-                transition = work.by(self.current[name])
-                self.both(lambda store: store.apply(transition))  # noqa: B023 - called at once
+                transition = replace(work.by(self.current[name]), known=self.known[name])
+                job = self.both(lambda store: store.apply(transition))  # noqa: B023 - called at once
+                self.known[name] = job if isinstance(job, Job) else self.known[name]
             else:
                 self.claim(name, "w1")
 
     @rule(claim=claims, work=works)
     def work_of_any_claim(self, claim: Claim, work: Work) -> None:
-        self.both(lambda store: store.apply(work.by(claim)))
+        self.both(lambda store: store.apply(replace(work.by(claim), known=claim.job)))
 
     @rule(claim=claims, worker=st.sampled_from(WORKERS))
     def renew(self, claim: Claim, worker: str) -> None:

@@ -69,8 +69,8 @@ async def test_each_committed_change_is_told_to_watchers_with_growing_revisions(
     assert payload["job"]["state"] == "completed"
 
 
-async def test_a_step_begins_in_the_change_that_records_the_one_before_it() -> None:
-    desk = Desk()
+def noted(desk: Desk) -> list[str]:
+    """The names of all writes from now on, refused ones too."""
     written: list[str] = []
     apply = desk.store.apply
 
@@ -79,9 +79,15 @@ async def test_a_step_begins_in_the_change_that_records_the_one_before_it() -> N
         return await apply(transition)
 
     desk.store.apply = noting  # type: ignore[method-assign]
+    return written
+
+
+async def test_a_step_begins_in_the_change_that_records_the_one_before_it_and_the_job_ends_with_the_last() -> None:
+    desk = Desk()
+    written = noted(desk)
     await desk.accept()
     await desk.run(desk.three_steps())
-    assert written == ["step_started", "step_followed", "step_followed", "step_done", "completed"]
+    assert written == ["step_started", "step_followed", "step_followed", "completed"]
 
 
 async def test_a_cancel_that_the_record_of_a_step_learns_of_keeps_the_next_from_being_done() -> None:
@@ -205,8 +211,11 @@ async def test_a_cancel_that_races_completion_wins_when_it_was_recorded_first() 
         await desk.store.request_cancel(clone_id(1))
 
     # The order never reaches the worker: only the store knows of it when completion is written.
+    written = noted(desk)
     job = await desk.run(clone_plan(planned(desk.step("one", acts=cancel))))
     assert (job.state, desk.effects.undone["one"]) == (JobState.CANCELLED, 1)
+    assert written == ["step_started", "completed", "step_done", "condemned", "step_undone", "cancelled"]
+    assert job.steps[0].facts == {"made": f"one of {clone_id(1)}"}
 
 
 async def test_the_verdict_is_kept_and_no_later_claim_does_another_step() -> None:

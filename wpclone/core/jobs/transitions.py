@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from wpclone.core.jobs.job import Claim, Facts, JobError, Step
+from wpclone.core.jobs.job import Claim, Facts, Job, JobError, Step
 from wpclone.core.jobs.states import TRANSITIONS, CloneState, JobState, Verdict
 
 
@@ -43,6 +43,7 @@ class Transition:
 
     `sets` are columns of `jobs` by name; `step` is upserted into `job_steps`, and `follower`, the step that begins with the end
     of that one, beside it; `keeps` records what a restore put aside;
+    `known` is the job as its worker knows it, so that a store need not read what nobody else may have changed;
     `pause` becomes `next_run_at` relative to the database's clock; `releases` ends the claim; `forbids_cancel` requires that
     nobody asked to cancel and no verdict was written.
     """
@@ -59,6 +60,7 @@ class Transition:
     pause: timedelta | None = None
     releases: bool = False
     forbids_cancel: bool = False
+    known: Job | None = field(default=None, repr=False, compare=False)
 
     @property
     def sources(self) -> frozenset[JobState]:
@@ -114,11 +116,11 @@ def condemned(claim: Claim, verdict: Verdict, error: JobError, step: Step | None
     return _working(claim, "condemned", sets, step)
 
 
-def completed(claim: Claim, *, result: Facts, status_message: str, clone: Change | None) -> Transition:
-    """All steps are done and nobody asked to cancel."""
-    sets = {"result": result, "progress": 100, "status_message": status_message, "error": None}
+def completed(claim: Claim, *, result: Facts, status_message: str, clone: Change | None, last: Step | None = None) -> Transition:
+    """All steps are done and nobody asked to cancel. `last` is the step whose end is recorded with the job's, if any."""
+    sets = {"result": result, "progress": 100, "attempt": 0, "status_message": status_message, "error": None}
     return Transition(
-        "completed", claim.job.job_id, claim.fence, JobState.COMPLETED, sets=sets, releases=True, forbids_cancel=True,
+        "completed", claim.job.job_id, claim.fence, JobState.COMPLETED, sets=sets, step=last, releases=True, forbids_cancel=True,
         clone=clone if isinstance(clone, CloneChange) else None, keeps=clone if isinstance(clone, KeptSet) else None,
     )  # fmt: skip
 

@@ -17,9 +17,20 @@ from wpclone.core.jobs.states import JobState
 from wpclone.core.jobs.transitions import CloneChange, Transition
 from wpclone.core.jobs.view import error_view, rfc3339
 from wpclone.core.store import KEPT_AGAIN, LEASE
-from wpclone.core.store.mysql.database import Result, Session
+from wpclone.core.store.mysql.database import MATCHED, Result, Session, Unmatched
 from wpclone.core.store.mysql.part import Part
-from wpclone.core.store.mysql.rows import JOB_THEN_STEPS, NOW, locked_job_from, message, naive, step_values, to_json
+from wpclone.core.store.mysql.rows import (
+    JOB_THEN_STEPS,
+    NEWS_OF_JOB,
+    NEWS_OF_STEPS,
+    NOW,
+    known_job_from,
+    locked_job_from,
+    message,
+    naive,
+    step_values,
+    to_json,
+)
 
 log = structlog.get_logger()
 
@@ -82,6 +93,9 @@ _SETS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 """The columns a transition may set: the expression, and how the value is written. Progress never falls."""
 
+_ON_THE_WAY = frozenset({"status_message", "progress", "attempt"})
+"""What changes while a job goes on; NEWS_OF_JOB reads it back."""
+
 
 class Changes(Part):
     """What workers do to jobs."""
@@ -115,6 +129,12 @@ class Changes(Part):
 
     async def apply(self, transition: Transition) -> Job:
         """See JobStore.apply."""
+        known = transition.known
+        if known is not None and _goes_on(transition, known):
+            try:
+                return await self._db.transact(lambda session: _apply_known(session, transition, known), repeatable=True)
+            except Unmatched:
+                log.debug("store.outrun", job_id=known.job_id, revision=known.revision)
         job, cap_of = await self._db.transact(lambda session: _apply(session, transition))
         if cap_of is not None:
             await self._wake(cap_of)
@@ -155,6 +175,31 @@ async def _take_below_cap(session: Session, job_id: str, worker: str, customer_i
         return await _take(session, job_id, worker, _TAKE)
     await session.run(_WAIT, commit=True, job_id=job_id)
     return None
+
+
+def _goes_on(transition: Transition, known: Job) -> bool:
+    is_on_its_way = transition.target is JobState.RUNNING and _ON_THE_WAY.issuperset(transition.sets)
+    return is_on_its_way and known.fence == transition.fence
+
+
+async def _apply_known(session: Session, transition: Transition, known: Job) -> Job:
+    """The same for a job that goes on, in one packet with its COMMIT, when nobody has changed it since `known`.
+
+    The revision makes one packet safe: one that arrives late, after its sender gave it up and wrote again, changes nothing. What
+    is read back is what others, or an earlier write of ours whose answer was lost, may have changed. Raises Unmatched.
+    """
+    values: dict[str, Any] = {"job_id": transition.job_id, "revision": known.revision}
+    statements = [_update(transition, dict(transition.sets), values) + " AND revision = %(revision)s", MATCHED]
+    if transition.step is not None:
+        statements.append(_KEEP_STEP)
+        values |= step_values(transition.step)
+    if transition.follower is not None:
+        statements.append(_KEEP_FOLLOWER)
+        values |= {f"follower_{name}": value for name, value in step_values(transition.follower).items()}
+    statements += [NEWS_OF_JOB, NEWS_OF_STEPS]
+    values["names"] = [step.name for step in transition.steps] or [""]
+    *_, job, steps = await session.run(*statements, commit=True, **values)
+    return known_job_from(known, job.rows[0], steps.rows)
 
 
 async def _apply(session: Session, transition: Transition) -> tuple[Job, str | None]:

@@ -56,6 +56,12 @@ _IDLE_SECONDS = 60
 _CONFLICT_PAUSE = 0.02  # seconds; doubles, full jitter
 
 
+# An error on purpose: without procedures nothing else ends a packet. Not `SELECT IF(…)`, which may look at both sides, nor `DO`,
+# which MySQL lets pass whatever it meets.
+MATCHED = "SET @matched = (SELECT 1 UNION ALL SELECT 2 FROM DUAL WHERE ROW_COUNT() < 1)"
+"""Ends the packet, its COMMIT included, with Unmatched unless the statement before it matched a row."""
+
+
 class StoreRefused(WpcloneError):
     """The job store refused a statement: a constraint or a limit of a column."""
 
@@ -64,6 +70,10 @@ class StoreRefused(WpcloneError):
 
 class Duplicate(StoreRefused):
     """A unique key is taken."""
+
+
+class Unmatched(StoreRefused):
+    """The statement before MATCHED matched no row."""
 
 
 class _Conflict(Exception):
@@ -96,7 +106,7 @@ class Session:
         """Send the statements in one packet, `%(name)s` for parameters; with `commit`, the COMMIT goes along.
 
         The first packet of a transaction carries its BEGIN. A statement that fails ends the packet: nothing after it runs.
-        Raises Duplicate, StoreRefused.
+        Raises Duplicate, Unmatched, StoreRefused.
         """
         script = list(statements)
         begins = self._transaction and not self._begun
@@ -143,6 +153,8 @@ def _translated(error: pymysql.err.MySQLError) -> Exception:
         return _Lost(str(error))
     if number == ER.DUP_ENTRY:
         return Duplicate()
+    if number == ER.SUBQUERY_NO_1_ROW:
+        return Unmatched()
     if isinstance(error, pymysql.err.IntegrityError | pymysql.err.DataError | pymysql.err.ProgrammingError):
         return StoreRefused(metadata={"errno": str(number)})
     return StoreUnavailable(metadata={"errno": str(number)})

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,6 +43,11 @@ JOB_THEN_STEPS = (
     f"SELECT {', '.join(_STEP)} FROM job_steps WHERE job_id = %(job_id)s ORDER BY position",
 )
 """The same for whoever holds the job's row lock: less to send and to read when there are many steps."""
+
+NEWS_OF_JOB = """SELECT revision, updated_at, progress, status_message, attempt, cancel_requested_at, next_run_at, enqueue_seq
+  FROM jobs WHERE job_id = %(job_id)s"""
+NEWS_OF_STEPS = f"SELECT {', '.join(_STEP)} FROM job_steps WHERE job_id = %(job_id)s AND name IN %(names)s"
+"""What may be new of a job that goes on; for `known_job_from`. To read a column takes longer than to write it."""
 
 INSERT_JOB = f"""INSERT INTO jobs (job_id, kind, status, customer_id, priority, revision, fence, enqueue_seq, definition_version,
   request, secrets, clone_id, reads_clone, retry_of, traceparent, status_message,
@@ -121,6 +127,17 @@ def jobs_from(rows: Iterable[Sequence[Any]]) -> dict[str, Job]:
 def locked_job_from(job: Sequence[Sequence[Any]], steps: Sequence[Sequence[Any]]) -> Job:
     """The job of the rows of JOB_THEN_STEPS."""
     return job_from(job[0], tuple(_step_from(row) for row in steps))
+
+
+def known_job_from(known: Job, row: Sequence[Any], steps: Sequence[Sequence[Any]]) -> Job:
+    """A known job with what the rows of NEWS_OF_JOB and NEWS_OF_STEPS say is new."""
+    revision, updated_at, progress, status_message, attempt, cancel_requested_at, next_run_at, enqueue_seq = row
+    rows = {step.name: step for step in known.steps} | {new.name: new for new in map(_step_from, steps)}
+    return replace(
+        known, revision=revision, updated_at=aware(updated_at), progress=progress, status_message=status_message,
+        attempt=attempt, cancel_requested_at=_maybe(cancel_requested_at), next_run_at=aware(next_run_at),
+        enqueue_seq=enqueue_seq, steps=tuple(sorted(rows.values(), key=lambda step: step.position)),
+    )  # fmt: skip
 
 
 def clone_from(row: Sequence[Any]) -> Clone:
