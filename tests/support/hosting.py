@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.support.places import free_port, open_directory
+from tests.support.places import free_port, open_directory, taken_for_us
 from tests.support.servers import SERVICE, Loop, Mariadb
 from wpclone.standalone.clone_hosting import HostingPlace
 from wpclone.standalone.keeper import Keeper, KeeperPlace
@@ -71,19 +71,32 @@ class HostingRun:
 
 
 @contextmanager
+def _range(what: str, first: int, ranges: int) -> Iterator[range]:
+    """A hundred numbers that no other run of the tests on this machine has meanwhile."""
+    while True:
+        begins = first + secrets.randbelow(ranges) * 100
+        bearer = taken_for_us(f"{what}-{begins}")
+        if bearer is not None:
+            with bearer:
+                yield range(begins, begins + 100)
+            return
+
+
+@contextmanager
 def running_keeper(database_port: int, *, isolated: bool | None = None, edge_port: int | None = None) -> Iterator[HostingRun]:
     loop = Loop()
-    with open_directory("keeper") as directory:
-        # Ranges by chance, so that two runs of the tests on one machine do not meet.
-        uid = 300_000 + secrets.randbelow(5000) * 100
-        port = 22_000 + secrets.randbelow(90) * 100
+    with (
+        open_directory("keeper") as directory,
+        _range("uids", 300_000, 5000) as uids,
+        _range("clones", 22_000, 90) as ports,
+    ):
         place = KeeperPlace(
             directory / "keeper.sock",
             HostingPlace(
                 state=directory / "hosting", routes=directory / "routes", service=SERVICE, run=directory.name,
                 edge_port=edge_port or free_port(), database_port=database_port,
                 isolated=os.getuid() == 0 if isolated is None else isolated,
-                uids=range(uid, uid + 100), ports=range(port, port + 100), wait_for_edge=edge_port is not None,
+                uids=uids, ports=ports, wait_for_edge=edge_port is not None,
             ),
             locks=directory / "locks",
         )  # fmt: skip

@@ -1,9 +1,11 @@
 """Directories and ports of one test run: reachable by unprivileged children, removed at the end."""
 
+import errno
 import fcntl
 import os
 import random
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,18 +14,38 @@ from pathlib import Path
 from wpclone.standalone.ports import is_free
 
 _ROOT, _PREFIX = Path("/tmp"), "wptest-"
+_OURS: list[socket.socket] = []
+
+
+def taken_for_us(name: str) -> socket.socket | None:
+    """This name, which no other test process has until what is returned is closed; None when one has it already.
+
+    An abstract socket (unix(7)) bears it: the kernel gives it to one process and takes it back when that ends.
+    """
+    bearer = socket.socket(socket.AF_UNIX)
+    try:
+        bearer.bind(f"\0wpclone-test-{name}")
+    except OSError as error:
+        bearer.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return None
+    return bearer
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on now, drawn by chance so that runs side by side rarely meet.
+    """A loopback port nobody listens on now, and that no other run of tests is given while this one lasts.
 
-    Below what `wpclone up` takes, and below 32768, where Linux gives ports to outgoing connections: one of those would take it
-    between this look and its use.
+    Seconds may pass until its server listens: a database is set up first. Below what `wpclone up` takes, and below 32768, where
+    Linux gives ports to outgoing connections: one of those would take it between this look and its use.
     """
     while True:
         port = random.randrange(5_000, 10_000)
-        if is_free(port):
-            return port
+        bearer = taken_for_us(f"port-{port}")
+        if bearer is not None:
+            _OURS.append(bearer)
+            if is_free(port):
+                return port
 
 
 @contextmanager
