@@ -123,6 +123,25 @@ async def test_a_clone_that_is_copied_neither_expires_nor_is_deleted(bench: Stor
     assert [job.clone_id for job in await bench.store.expire_due(expire, most=5)] == [job_id(1)]
 
 
+@pytest.mark.parametrize("kind", ["restore", "copy"])
+async def test_a_deletion_and_a_job_that_reads_the_clone_are_never_both_begun(bench: StoreBench, kind: str) -> None:
+    numbers = range(1, 7)
+    for number in numbers:
+        await ready_clone(bench.store, number)
+
+    async def read(number: int) -> Job:
+        if kind == "copy":
+            return await bench.store.accept(new_job(10 + number, reads_clone=job_id(number)))
+        return await bench.store.begin_restore(restore(10 + number, of=number), site_key=f"site{number}.test")
+
+    for number in numbers:
+        deletion = new_job(20 + number, JobKind.DELETE, clone_id=job_id(number))
+        calls = [bench.store.begin_delete(deletion), read(number)]
+        ends = await asyncio.gather(*(calls if number % 2 else reversed(calls)), return_exceptions=True)
+        assert sum(isinstance(end, Job) for end in ends) == 1, ends
+        assert sum(isinstance(end, CloneInUse | CloneNotReady) for end in ends) == 1, ends
+
+
 async def test_another_customers_clone_is_not_held(bench: StoreBench) -> None:
     await ready_clone(bench.store)
     await with_customer(bench.store, "other")
