@@ -20,6 +20,7 @@ from workers.clone_records import CloneRecords
 from workers.delete_plan import delete_plan
 from workers.failpoints import Failpoints
 from workers.maintenance.schedule import schedule
+from workers.neighbours import Neighbours
 from workers.opening import opened
 from workers.pages import Pages
 from workers.plans import Plans
@@ -72,8 +73,9 @@ async def work(settings: WorkerSettings, stop: asyncio.Event, *, failpoint: str 
         bus = await JetStreamBus.open(settings.nats_url.get_secret_value(), name=name, closed=stop.set, anew=store.ring_all_again)
         stack.push_async_callback(bus.close)
         records = CloneRecords(store, keys)
+        neighbours = Neighbours(records, runtime) if isinstance(runtime, LocalRuntime) else None
         tools = CloneTools(
-            Sources(policy, time.time, random_source), databases, GuardRoom(runtime, records, clock.now),
+            Sources(policy, time.time, random_source, neighbours), databases, GuardRoom(runtime, records, clock.now),
             Room(settings.work_dir, settings.max_site_bytes, free_bytes), Pages(), settings.work_dir,
         )  # fmt: skip
         restoring = RestoreTools(

@@ -1,4 +1,6 @@
-"""The source of a clone job: where its agent is or comes to be, and one HTTP session for each attempt at a step."""
+"""The source of a clone job: where its agent is or comes to be, and one HTTP session for each attempt at a step.
+
+A source that is a clone beside ours has an agent already (`neighbours`)."""
 
 from __future__ import annotations
 
@@ -6,12 +8,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 from yarl import URL
 
+from workers.neighbours import NearClone, Neighbours
 from workers.step import StepContext
 from wpclone.core.jobs.errors import Fatal
 from wpclone.wordpress.address import AddressPolicy
@@ -25,11 +28,12 @@ REACH = "reach_source"
 
 @dataclass(frozen=True)
 class Sources:
-    """Reaches sources. `clock` gives epoch seconds."""
+    """Reaches sources. `clock` gives epoch seconds; `neighbours` are known where clones live on this machine."""
 
     policy: AddressPolicy
     clock: Callable[[], float]
     chance: random.Random
+    neighbours: Neighbours | None = None
     _installing: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary, repr=False, compare=False)
 
     @asynccontextmanager
@@ -54,8 +58,34 @@ class Sources:
     @asynccontextmanager
     async def agent(self, context: StepContext) -> AsyncIterator[AgentClient]:
         """The source's agent, after `reach_source`."""
+        own = own_clone(context)
+        if own is not None:
+            async with self.agent_of_clone(own) as agent:
+                yield agent
+            return
         async with self.session(context) as session:
             yield AgentClient(session, address(context))
+
+    @asynccontextmanager
+    async def agent_of_clone(self, clone_id: str) -> AsyncIterator[AgentClient]:
+        """The agent of a clone beside ours. Raises Fatal(CLONE_GONE)."""
+        if self.neighbours is None:
+            raise Fatal("CLONE_GONE", "The source is a clone on another machine.")
+        address = await self.neighbours.agent(clone_id)
+        # Our own clone: no user chose this address.
+        here = replace(self, policy=AddressPolicy(allow_private=True))
+        async with here.session() as session:
+            yield AgentClient(session, address)
+
+    async def find_own(self, context: StepContext) -> str | None:
+        """The id of the clone beside ours that the job copies, if its source is one."""
+        found = await self.neighbours.source_of(context.job) if self.neighbours is not None else None
+        return found.clone_id if found is not None else None
+
+    async def near(self, context: StepContext) -> NearClone | None:
+        """What brings the source's files, if they are on this machine."""
+        own = own_clone(context)
+        return await self.neighbours.near(context.clone_id, own) if own is not None and self.neighbours is not None else None
 
 
 def _answer_basic(session: SiteSession, context: StepContext) -> None:
@@ -63,6 +93,12 @@ def _answer_basic(session: SiteSession, context: StepContext) -> None:
     user, _, password = str(context.secrets.source.get("basic", "")).partition(":")
     if user:
         session.remember(URL(context.job.request["source_url"]).with_user(user).with_password(password))
+
+
+def own_clone(context: StepContext) -> str | None:
+    """The clone beside ours that `reach_source` found the source to be."""
+    found: str | None = context.facts.get(REACH, {}).get("own_clone")
+    return found
 
 
 def is_admin_login(context: StepContext) -> bool:

@@ -5,11 +5,12 @@ import json
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -26,6 +27,7 @@ from workers.clone_plan import VERSION, CloneTools, clone_plans
 from workers.clone_records import CloneRecords
 from workers.delete_plan import delete_plan
 from workers.failpoints import Failpoints
+from workers.neighbours import Neighbours
 from workers.orders import Orders
 from workers.pages import Page
 from workers.plans import Plans
@@ -45,6 +47,7 @@ from wpclone.core.store.memory import MemoryStore
 from wpclone.wordpress.agent.client import AgentAddress, AgentClient
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.inspect import inspect
+from wpclone.wordpress.near_files import Brought
 from wpclone.wordpress.session import SiteSession
 
 CUSTOMER = "acme"
@@ -67,12 +70,23 @@ class DirectPages:
 class HandingRuntime(LocalRuntime):
     """A worker runs as the service; a test that runs as root hands over what it staged."""
 
+    brought: ClassVar[list[bytes]] = []
+
     async def expose(self, clone_id: str, content: Content) -> Place:
         place = await self.ready(clone_id)
         if os.getuid() == 0 and place.staging is not None and place.staging.exists():
             for path in [place.staging, *place.staging.rglob("*")]:
                 os.lchown(path, SERVICE.uid, SERVICE.gid)
         return await super().expose(clone_id, content)
+
+    async def bring(self, clone_id: str, source: str, into: str, paths: Sequence[bytes]) -> list[Brought]:
+        place = await self.ready(clone_id)
+        if os.getuid() == 0 and place.staging is not None:
+            for path in (place.staging / into, (place.staging / into).parent):
+                os.chown(path, SERVICE.uid, SERVICE.gid)
+        found = await super().bring(clone_id, source, into, paths)
+        self.brought.extend(path for path, one in zip(paths, found, strict=True) if one.is_whole)
+        return found
 
 
 @dataclass
@@ -88,13 +102,21 @@ class Yard:
     most_bytes: int = 1 << 40
     store: MemoryStore = field(default_factory=lambda: MemoryStore(SystemClock()))
 
+    def runtime(self) -> HandingRuntime:
+        return HandingRuntime(self.keeper.place.socket)
+
+    def agent_of(self, url: str, guard_key: bytes) -> AgentAddress:
+        """At the clone's own Apache: no Envoy stands before it here."""
+        port = self.keeper.ask("describe", clone_id=(urlsplit(url).hostname or "").partition(".")[0])["port"]
+        return clone_agent_address(f"http://127.0.0.1:{port}", guard_key)
+
     def runner(self) -> Runner:
         server = DatabaseServer("127.0.0.1", self.mariadb.place.port, "root", self.mariadb.password)
         databases = CloneDatabases(server, user_host="127.0.0.1", randomness=os.urandom)
-        runtime, clock = HandingRuntime(self.keeper.place.socket), SystemClock()
+        runtime, clock, records = self.runtime(), SystemClock(), CloneRecords(self.store, self.keys)
         tools = CloneTools(
-            Sources(LOCAL, time.time, random.SystemRandom()), databases,
-            GuardRoom(runtime, CloneRecords(self.store, self.keys), clock.now),
+            Sources(LOCAL, time.time, random.SystemRandom(), Neighbours(records, runtime, self.agent_of)), databases,
+            GuardRoom(runtime, records, clock.now),
             Room(self.work, self.most_bytes, lambda path: min(self.free, free_bytes(path))), DirectPages(self.keeper), self.work,  # type: ignore[arg-type]
         )  # fmt: skip
         plans = Plans([*clone_plans(tools), delete_plan(runtime, databases, self.work)])

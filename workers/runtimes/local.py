@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,17 @@ from typing import Any
 from workers.runtimes import Content, Place, Tell, quietly
 from wpclone.core.jobs.errors import Fatal, RetryLater
 from wpclone.core.jobs.view import from_rfc3339, rfc3339
+from wpclone.wordpress.near_files import Brought
 
-_SECONDS = {"adopt": 300.0, "delete": 300.0, "serve": 120.0}
+_SECONDS = {"bring": 900.0, "adopt": 300.0, "delete": 300.0, "serve": 120.0}
 _OTHER_SECONDS = 60.0
 _LONGEST_LINE = 8 << 20
 _FINAL = frozenset(
-    {"BAD_REQUEST", "UNKNOWN_VERB", "INVALID_CLONE_ID", "NOT_FOUND", "NOT_ADOPTED", "DELETING", "UNSAFE_FILE", "NO_SPACE"}
-)
+    {
+        "BAD_REQUEST", "UNKNOWN_VERB", "INVALID_CLONE_ID", "NOT_FOUND", "NOT_ADOPTED", "ADOPTED", "DELETING", "UNSAFE_FILE",
+        "NO_SPACE",
+    }
+)  # fmt: skip
 """The keeper's reasons that waiting does not cure."""
 
 
@@ -59,9 +63,18 @@ class LocalRuntime:
                 return None
             raise
 
+    async def bring(self, clone_id: str, source: str, into: str, paths: Sequence[bytes]) -> list[Brought]:
+        """Copy files of the clone `source`, by paths in its docroot, to `into` in the staging of one that is being made."""
+        encoded = [base64.b64encode(path).decode() for path in paths]
+        answer = await self._ask("bring", clone_id=clone_id, source=source, into=into, paths=encoded)
+        return [Brought(state == "ok", size, mtime) for state, size, mtime in answer["files"]]
+
     async def delete(self, clone_id: str) -> None:
         """See Runtime.delete."""
         await self._ask("delete", clone_id=clone_id)
+
+    async def forget(self, clone_id: str) -> None:
+        """See Runtime.forget: the keeper keeps no record of a clone that it has deleted."""
 
     async def list(self) -> list[Place]:
         """See Runtime.list."""

@@ -36,7 +36,7 @@ class CopyFiles:
         async with self._sources.agent(context) as agent:
             copied = await copy_files(
                 agent, report, staging, fence=fence, progress=lambda counts: _report(context, counts),
-                exclude=excludes_of(context).paths,
+                exclude=excludes_of(context).paths, near=await self._sources.near(context),
             )  # fmt: skip
         return Done(copied.to_json())
 

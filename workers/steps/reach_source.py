@@ -1,10 +1,13 @@
-"""Get an agent at the source: install ours with an administrator's sign-in, or greet the one the customer installed."""
+"""Get an agent at the source: install ours with an administrator's sign-in, or greet the one the customer installed.
+
+A source that is a clone of the customer's on this machine has one already, and no sign-in is asked for.
+"""
 
 from __future__ import annotations
 
 import structlog
 
-from workers.sources import REACH, Sources, admin_login, given_key, is_admin_login
+from workers.sources import REACH, Sources, admin_login, given_key, is_admin_login, own_clone
 from workers.step import Done, StepContext
 from wpclone.wordpress.address import check_address
 from wpclone.wordpress.agent.channels import opened
@@ -27,7 +30,15 @@ class ReachSource:
         self._sources = sources
 
     async def do(self, context: StepContext) -> Done:
-        """Facts: `agent_url`. The key derives from the job's seed, so a second install finds the first."""
+        """Facts: `agent_url`; `own_clone` if the source is one.
+
+        The key derives from the job's seed, so a second install finds the first.
+        """
+        own = await self._sources.find_own(context)
+        if own is not None:
+            async with self._sources.agent_of_clone(own) as agent:
+                await agent.hello()
+                return Done({"agent_url": agent.address.url, "own_clone": own})
         await check_address(context.job.request["source_url"], self._sources.policy)
         async with self._sources.session(context) as session:
             if is_admin_login(context):
@@ -43,6 +54,8 @@ class ReachSource:
     async def undo(self, context: StepContext) -> None:
         """Remove what we installed. Where the source can't be reached for that, the agent expires by itself."""
         if not is_admin_login(context) or _nothing_stayed(context):
+            return
+        if own_clone(context) is not None or await self._sources.find_own(context) is not None:
             return
         try:
             await self._remove(context)

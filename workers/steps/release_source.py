@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from workers.sources import Sources, address, is_admin_login
+from workers.sources import Sources, address, is_admin_login, own_clone
 from workers.step import Done, StepContext
 from wpclone.wordpress.errors import SiteError
 from wpclone.wordpress.login import remove_agent
@@ -21,8 +21,8 @@ class ReleaseSource:
         self._sources = sources
 
     async def do(self, context: StepContext) -> Done:
-        """Facts: `agent`: `removed`, `kept` (the customer installed it) or `left` (with the reason)."""
-        if not is_admin_login(context):
+        """Facts: `agent`: `removed`, `kept` (the customer's, or a clone's own) or `left` (with the reason)."""
+        if own_clone(context) is not None or not is_admin_login(context):
             return Done({"agent": "kept"})
         try:
             async with self._sources.session(context) as session:

@@ -1,4 +1,4 @@
-"""The verbs of hosting a clone on this machine: create, adopt, serve, describe, list, extend, delete.
+"""The verbs of hosting a clone on this machine: create, bring, adopt, serve, describe, list, extend, delete.
 
 Each may be called again and again, and be killed anywhere: the record is written first, what it describes is made or
 removed by steps that find their own earlier work. Verbs on the same clone run one after the other.
@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,6 +22,7 @@ from wpclone.standalone import processes, site_files
 from wpclone.standalone.apache import ApachePlace, GuardPlace
 from wpclone.standalone.child import Account
 from wpclone.standalone.clone_sites import CLONE_ID, CloneSite, CloneSites, SiteState
+from wpclone.standalone.file_sharing import bring_files
 from wpclone.standalone.firewall import Firewall, Opening
 from wpclone.standalone.http_probe import status_of
 from wpclone.standalone.ports import is_free
@@ -124,6 +125,19 @@ class CloneHosting:
             await asyncio.to_thread(site_files.make_directories, self._directories(clone_id), self._owners(site))
             await self._open_up()
             return self._view(site)
+
+    async def bring(self, clone_id: str, source: str, into: str, paths: Sequence[bytes]) -> dict[str, Any]:
+        """Copy files of the clone `source` into the staging directory of a clone that has no site yet; what became of each."""
+        if not CLONE_ID.fullmatch(source) or source == clone_id:
+            raise Refused("INVALID_CLONE_ID", "files are brought from another clone, by its id")
+        async with self._alone(clone_id):
+            site, other = self._known(clone_id), self._adopted(source)
+            if site.state is not SiteState.CREATED:
+                raise Refused("ADOPTED", f"{clone_id} has its site already")
+            there = self._directories(source), self._owners(other)
+            here = self._directories(clone_id), self._owners(site)
+            brought = await asyncio.to_thread(bring_files, *there, *here, into, paths)
+            return {"files": brought}
 
     async def adopt(self, clone_id: str, wp_config: bytes, wp_config_path: str, guard: Mapping[str, bytes]) -> dict[str, Any]:
         """Hand the copied files to the clone's uid, and put wp-config and the guard in place."""

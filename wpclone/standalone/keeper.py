@@ -63,6 +63,7 @@ class Keeper:
         self._verbs: set[asyncio.Task[None]] = set()
         self._dispatch: dict[str, Verb] = {
             "create": lambda args: self._hosting.create(_text(args, "clone_id")),
+            "bring": self._bring,
             "adopt": self._adopt,
             "serve": lambda args: self._hosting.serve(_text(args, "clone_id")),
             "describe": lambda args: self._hosting.describe(_text(args, "clone_id")),
@@ -171,6 +172,13 @@ class Keeper:
         if not isinstance(args, dict):
             raise Refused("BAD_REQUEST", "args must be an object")
         return await verb(args)
+
+    async def _bring(self, args: dict[str, Any]) -> dict[str, Any]:
+        paths = args.get("paths")
+        if not isinstance(paths, list):
+            raise Refused("BAD_REQUEST", "paths must be a list of base64")
+        decoded = [_bytes({"paths": path}, "paths") for path in paths]
+        return await self._hosting.bring(_text(args, "clone_id"), _text(args, "source"), _text(args, "into"), decoded)
 
     async def _adopt(self, args: dict[str, Any]) -> dict[str, Any]:
         guard = args.get("guard")

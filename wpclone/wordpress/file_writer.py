@@ -95,6 +95,14 @@ class TreeWriter:
                 return
         shutil.rmtree(self._incoming, ignore_errors=True)
 
+    def empty_place(self, name: bytes) -> bytes:
+        """A directory of its own for files that others write, empty again at each call; its full path."""
+        self._fence.check()
+        path = self._incoming + b"/" + name
+        shutil.rmtree(path, ignore_errors=True)
+        os.mkdir(path, 0o700)
+        return path
+
     def offset(self, item: Indexed) -> int:
         """From where on this file's content is wanted: 0, unless an earlier attempt wrote its beginning."""
         begun = self._open
@@ -171,16 +179,23 @@ class TreeWriter:
         """Give a whole file its name, unless it changed while it was read."""
         digest = incoming.close((item.entry.mode & 0o755) | 0o600)
         whole = incoming.size == part.size and incoming.first == (part.size, part.mtime)
+        if not self.place(item, incoming.path):
+            return CopiedFile(item.local, 0, "", "refused")
+        return CopiedFile(item.local, incoming.size, digest, "ok" if whole else "changed")
+
+    def place(self, item: Indexed, path: bytes) -> bool:
+        """Give a file that lies at `path`, beside the tree's own names, its own; False when no file can be called that. Raises
+        FencedOff before writing beside a newer claim."""
         parent, _, name = item.local.rpartition(b"/")
         directory = self.directory(parent)
         self._fence.check()
         try:
-            os.replace(incoming.path, directory + b"/" + name)
+            os.replace(path, directory + b"/" + name)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
-            return CopiedFile(item.local, 0, "", "refused")
-        return CopiedFile(item.local, incoming.size, digest, "ok" if whole else "changed")
+            return False
+        return True
 
     def _drop(self) -> None:
         if self._open is not None:

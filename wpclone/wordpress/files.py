@@ -28,6 +28,7 @@ from wpclone.wordpress.file_sums import DirectorySum, DirectorySums
 from wpclone.wordpress.file_writer import TreeWriter, checked_path
 from wpclone.wordpress.htaccess import adapt
 from wpclone.wordpress.inspect import SiteReport
+from wpclone.wordpress.near_files import Near, bring
 from wpclone.wordpress.progress import Counts, Progress
 from wpclone.wordpress.roots import Root
 
@@ -68,28 +69,35 @@ class FilesCopied:
 
 
 async def copy_files(
-    agent: AgentClient, report: SiteReport, root: Path, *, fence: Fence, progress: Progress, exclude: Sequence[str] = ()
-) -> FilesCopied:
+    agent: AgentClient, report: SiteReport, root: Path, *, fence: Fence, progress: Progress, exclude: Sequence[str] = (),
+    near: Near | None = None,
+) -> FilesCopied:  # fmt: skip
     """Write the site's files below `root`, the copy's docroot. `exclude` are globs of paths relative to it (see `excludes`); what
-    they leave out is not listed, because the preflight counted it.
+    they leave out is not listed, because the preflight counted it. `near` brings the content of what is on this machine.
 
     Raises SiteError (TOO_LITTLE_SPACE, HOSTILE_PATH, what requests raise) and FencedOff when a newer claim writes there.
     """
     await blocking(fence.claim)
     try:
-        return await _copied(agent, report, root, fence, progress, exclude)
+        return await _copied(agent, report, root, fence, progress, exclude, near)
     except FileNotFoundError:
         fence.check()  # what is missing may have been cleared away by a newer claim
         raise
 
 
 async def _copied(
-    agent: AgentClient, report: SiteReport, root: Path, fence: Fence, progress: Progress, exclude: Sequence[str]
+    agent: AgentClient,
+    report: SiteReport,
+    root: Path,
+    fence: Fence,
+    progress: Progress,
+    exclude: Sequence[str],
+    near: Near | None,
 ) -> FilesCopied:
     state = FileState(fence.path, [[asdict(tree) for tree in report.roots], list(exclude)])
     if not await blocking(state.has_index):
         await _index(agent, report.roots, state, fence, exclude)
-    copied = await _Copy(agent, report.roots, state, TreeWriter(root, fence), progress).run(root)
+    copied = await _Copy(agent, report.roots, state, TreeWriter(root, fence), progress, near).run(root)
     path = urlsplit(report.siteurl).path.rstrip("/")
     adapted = await blocking(adapt, root, fence, path=path, has_permalinks=bool(report.permalink_structure))
     if adapted is not None:
@@ -123,10 +131,16 @@ class _Copy:
     """One attempt at the files of an index."""
 
     def __init__(
-        self, agent: AgentClient, roots: Sequence[Root], state: FileState, writer: TreeWriter, progress: Progress
+        self,
+        agent: AgentClient,
+        roots: Sequence[Root],
+        state: FileState,
+        writer: TreeWriter,
+        progress: Progress,
+        near: Near | None,
     ) -> None:
         self._agent, self._roots, self._state, self._writer = agent, roots, state, writer
-        self._progress = progress
+        self._progress, self._near = progress, near
         self._files = self._bytes = self._links = 0
         self._changed: list[str] = []
         self._sums = DirectorySums()
@@ -139,7 +153,9 @@ class _Copy:
             self._tell()
             await in_parts(self._directories())
             for batch in self._batches(done):
-                await self._read(batch)
+                rest = await self._bring(batch)
+                if rest:
+                    await self._read(rest)
             await in_parts(self._make_links())
         finally:
             await blocking(self._writer.end)
@@ -208,18 +224,30 @@ class _Copy:
         if batch:
             yield batch
 
+    async def _bring(self, batch: list[Indexed]) -> list[Indexed]:
+        """Copy what of a batch is near; the rest of it. What a link out of the site shows is the source's own to read."""
+        near = self._near
+        if near is None or self._roots[batch[0].root].path.rstrip("/") != near.root.rstrip("/"):
+            return batch
+        done = await bring(near, self._writer, [item for item in batch if item.entry.kind == "f"])
+        self._note(done)
+        numbers = {number for number, _ in done}
+        return [item for item in batch if item.number not in numbers]
+
+    def _note(self, done: list[tuple[int, CopiedFile]]) -> None:
+        self._state.note_copied(done)
+        for _, file in done:
+            self._count(file)
+        self._tell()
+
     async def _read(self, batch: list[Indexed]) -> None:
         """Copy a batch; files that change while they are read are read again, and in the end taken as they are."""
         for last_try in [False] * _REREADS + [True]:
             changed: list[tuple[int, CopiedFile]] = []
             async with aclosing(self._finished(batch)) as groups:
                 async for group in groups:
-                    kept = [one for one in group if last_try or one[1].state != "changed"]
+                    self._note([one for one in group if last_try or one[1].state != "changed"])
                     changed += [one for one in group if not last_try and one[1].state == "changed"]
-                    self._state.note_copied(kept)
-                    for _, file in kept:
-                        self._count(file)
-                    self._tell()
             if not changed:
                 return
             again = {number for number, _ in changed}
