@@ -42,8 +42,9 @@ def start_gateway(place: ClusterPlace) -> None:
     for number, name in enumerate(("xds", "http", "health", "debug-http", "stats")):
         words += [f"--{name}-address", "127.0.0.1", f"--{name}-port", port + number]
     start(ours, "contour", words)
-    bootstrap = [contour, "bootstrap", ours / "envoy.json", "--xds-address", "127.0.0.1", "--xds-port", str(port)]
-    subprocess.run([*bootstrap, "--admin-address", ours / "envoy.sock"], check=True, capture_output=True, timeout=60)
+    bootstrap: list[str | Path] = [contour, "bootstrap", ours / "envoy.json", "--xds-address", "127.0.0.1"]
+    bootstrap += ["--xds-port", str(port), "--admin-address", ours / "envoy.sock"]
+    subprocess.run(bootstrap, check=True, capture_output=True, timeout=60)
     _listen_on_loopback(place, ours / "envoy.json")
     # With hot restart on, Envoy ends with the process that started it.
     start(

@@ -25,7 +25,7 @@ from wpclone.v1 import clone_service_pb2, clone_service_pb2_grpc
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PATH = "/api/v1/clone"
-BODY = {"source_url": "https://example.com", "source_username": "admin", "source_password": PASSWORD}
+BODY: dict[str, Any] = {"source_url": "https://example.com", "source_username": "admin", "source_password": PASSWORD}
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -60,8 +60,8 @@ async def address(service: ScriptedService) -> AsyncIterator[str]:
         yield bound
 
 
-async def seen(client: CloneClient, **options: int) -> list[int]:
-    async with client, aclosing(client.watch(JOB_ID, **options)) as jobs:
+async def seen(client: CloneClient, *, after_revision: int = 0) -> list[int]:
+    async with client, aclosing(client.watch(JOB_ID, after_revision=after_revision)) as jobs:
         return [one.revision async for one in jobs]
 
 

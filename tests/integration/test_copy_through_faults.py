@@ -55,7 +55,7 @@ async def copied_despite(
     with fault_proxy(_port(source)) as proxy:
         async with agent_behind(source, proxy, silence=silence) as agent:
             report = await inspect(agent)
-            spoiling = asyncio.create_task(trouble(proxy, random.Random(seed)))
+            spoiling = asyncio.ensure_future(trouble(proxy, random.Random(seed)))
             try:
                 await again(
                     lambda n: copy_files(agent, report, place / "root", fence=Fence(place / "state", n), progress=_ignore)

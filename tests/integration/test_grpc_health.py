@@ -1,10 +1,11 @@
 """The hand-made gRPC health check, against the real grpc server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import grpc
 import pytest
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
 
 from tests.support.places import free_port
 from wpclone.standalone.grpc_health import serves
@@ -15,11 +16,12 @@ class Server:
 
     def __init__(self) -> None:
         self.server = grpc.aio.server()
-        self.health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
+        self.health = HealthServicer()
+        add: Callable[[HealthServicer, grpc.aio.Server], None] = health_pb2_grpc.add_HealthServicer_to_server
+        add(self.health, self.server)
         self.port = self.server.add_insecure_port("127.0.0.1:0")
 
-    async def set(self, status: int) -> None:
+    async def set(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         await self.health.set("", status)
 
 

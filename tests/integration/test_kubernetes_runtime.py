@@ -67,7 +67,8 @@ async def test_a_worker_killed_before_any_call_of_create_leaves_what_the_next_on
         made += 1
         if made > calls:
             raise Killed
-        return await original(*args)
+        answer: Object = await original(*args)
+        return answer
 
     api: Any = bench.runtime._api
     original, api._ask = api._ask, killed
@@ -92,7 +93,7 @@ async def test_a_worker_killed_before_any_call_of_create_leaves_what_the_next_on
     ],
 )
 async def test_a_hopeless_pod_fails_the_step_at_once_with_its_cause(bench: Bench, pod: Object, code: str, words: str) -> None:
-    clone_id, told = new_clone_id(), []
+    clone_id, told = new_clone_id(), list[str]()
     bench.cluster.pod_status, bench.cluster.logs = pod, "starting\nno space for you\n"
     await bench.runtime.create(clone_id)
     error = await outcome(bench.runtime.ready(clone_id, told.append))
@@ -231,7 +232,7 @@ async def test_what_the_api_server_says_becomes_an_outcome(
     error = await outcome(bench.runtime.create(new_clone_id()))
     assert isinstance(error, kind)
     assert error.code == code
-    if "slow down" in error.message or (isinstance(error, RetryLater) and error.after):
+    if isinstance(error, RetryLater) and ("slow down" in error.message or error.after):
         assert error.after == timedelta(seconds=9)
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Self
 
 import pytest
 from aiohttp import web
@@ -227,8 +228,8 @@ async def test_a_rotated_token_is_used_within_a_minute_and_a_half_written_one_is
 
     class Shifted(datetime.datetime):
         @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
-            return datetime.datetime.now(tz) + ahead
+        def now(cls, tz: datetime.tzinfo | None = None) -> Self:
+            return super().now(tz) + ahead
 
     with open_directory("in-cluster") as directory:
         certificate, key, token = directory / "ca.crt", directory / "ca.key", directory / "token"

@@ -50,8 +50,7 @@ class DyingBus(JetStreamBus):
 def main() -> None:
     logs.configure("server", level="warning")
     settings = read(ServerSettings)
-    bootstrap.MysqlStore = DyingStore  # type: ignore[misc]
-    bootstrap.JetStreamBus = DyingBus  # type: ignore[misc]
+    vars(bootstrap).update(MysqlStore=DyingStore, JetStreamBus=DyingBus)
     while True:
         child = os.fork()
         if child == 0:

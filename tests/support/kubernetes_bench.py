@@ -79,7 +79,7 @@ async def kubernetes_bench(*, patience: float = 20.0) -> AsyncIterator[Bench]:
 @asynccontextmanager
 async def running(runtime: KubernetesRuntime) -> AsyncIterator[None]:
     """The runtime's reflectors, until the end of the block."""
-    tasks = [asyncio.create_task(loop.once()) for loop in runtime.loops()]
+    tasks = [asyncio.ensure_future(loop.once()) for loop in runtime.loops()]
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 Node = list[object]
 """A description of a PHP value: its kind and what it is made of; see `build()` in php_oracle.php."""
@@ -33,12 +34,12 @@ class Oracle:
     def _judged(self, question: str, values: Iterable[bytes]) -> list[bool]:
         return list(self._ask([{"do": question, "of": base64.b64encode(value).decode()} for value in values]))
 
-    def _ask(self, questions: list[dict[str, object]]) -> list:  # type: ignore[type-arg]
+    def _ask(self, questions: list[dict[str, object]]) -> list[Any]:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(base64.b64encode(json.dumps(questions).encode()) + b"\n")
         self._process.stdin.flush()
-        answers = json.loads(self._process.stdout.readline())
+        answers: list[Any] = json.loads(self._process.stdout.readline())
         assert len(answers) == len(questions)
         return answers
 

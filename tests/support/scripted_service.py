@@ -7,9 +7,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -21,7 +23,8 @@ JOB_ID = "clone-0123456789ab"
 RETRY_ID = "clone-ba9876543210"
 RESTORE_ID = "restore-00000000000a"
 PASSWORD = "made-up-password"
-Context = grpc.aio.ServicerContext
+Context = grpc.aio.ServicerContext[Any, Any]
+_to_status: Callable[[status_pb2.Status], Any] = rpc_status.to_status
 Behaviour = Callable[[messages.WatchJobRequest, Context], AsyncIterator[messages.WatchJobResponse]]
 
 
@@ -94,7 +97,7 @@ def refusal(
 ) -> status_pb2.Status:
     """A rich status as the service sends it."""
     status = status_pb2.Status(code=code.value[0], message=message)
-    details = [error_details_pb2.ErrorInfo(reason=reason, domain="wpclone.dev", metadata={"request_id": "r-1"})]
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=reason, domain="wpclone.dev", metadata={"request_id": "r-1"})]
     if violations:
         fields = [error_details_pb2.BadRequest.FieldViolation(field=f, description=d) for f, d in violations]
         details.append(error_details_pb2.BadRequest(field_violations=fields))
@@ -123,10 +126,10 @@ class ScriptedService(CloneServiceServicer):
     async def _note(self, request: object, context: Context) -> None:
         self.requests.append(request)
         self.peers.append(context.peer())
-        self.tokens.append(dict(context.invocation_metadata() or ()).get("authorization", ""))
+        self.tokens.append(str(dict(context.invocation_metadata() or ()).get("authorization", "")))
         self.deadlines.append(context.time_remaining() or 0.0)
         if self.refusals and not isinstance(request, messages.WatchJobRequest):
-            await context.abort_with_status(rpc_status.to_status(self.refusals.popleft()))
+            await context.abort_with_status(_to_status(self.refusals.popleft()))
 
     def _end(self, job_id: str) -> job_pb2.Job:
         """A job as its owner gets it."""
@@ -146,7 +149,7 @@ class ScriptedService(CloneServiceServicer):
         await self._note(request, context)
         if request.job_id not in self.jobs:
             status = refusal(grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND", "There is no job with this id.")
-            await context.abort_with_status(rpc_status.to_status(status))
+            await context.abort_with_status(_to_status(status))
         return self._end(request.job_id)
 
     async def ListJobs(self, request: messages.ListJobsRequest, context: Context) -> messages.ListJobsResponse:

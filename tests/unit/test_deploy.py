@@ -166,7 +166,7 @@ def test_prometheus_takes_the_rules() -> None:
     (rules,) = [thing["spec"] for thing in OBJECTS if thing["kind"] == "PrometheusRule"]
     with open_directory("rules") as directory:
         (directory / "rules.yaml").write_text(yaml.safe_dump(rules))
-        command = ["promtool", "check", "rules", directory / "rules.yaml"]
+        command: list[str | Path] = ["promtool", "check", "rules", directory / "rules.yaml"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert result.returncode == 0, result.stderr
         assert f"{sum(len(group['rules']) for group in rules['groups'])} rules found" in result.stdout
@@ -189,8 +189,8 @@ def test_envoy_takes_its_configuration() -> None:
     with open_directory("envoy") as directory:
         text = _script().bootstrap().replace("/api/descriptor.binpb", str(ROOT / "gen/wpclone/v2/descriptor.binpb"))
         (directory / "bootstrap.yaml").write_text(text)
-        command = [Path(sys.executable).parent / "envoy", "--mode", "validate", "-c", directory / "bootstrap.yaml"]
-        result = subprocess.run([*command, "--disable-hot-restart"], capture_output=True, text=True, timeout=60, check=False)
+        command: list[str | Path] = [Path(sys.executable).parent / "envoy", "--mode", "validate", "--disable-hot-restart", "-c"]
+        result = subprocess.run([*command, directory / "bootstrap.yaml"], capture_output=True, text=True, timeout=60, check=False)
         assert result.returncode == 0, result.stderr[-800:]
 
 
@@ -199,7 +199,7 @@ def test_nats_takes_its_configuration() -> None:
     assert not re.findall(r"[^\s:]\$\w+|\$\w+[^\s\w,}\]]", config), "NATS takes a variable only where it is the whole value"
     with open_directory("nats") as directory:
         (directory / "nats.conf").write_text(config)
-        command = [Path(sys.executable).parent / "nats-server", "-t", "-c", directory / "nats.conf"]
+        command: list[str | Path] = [Path(sys.executable).parent / "nats-server", "-t", "-c", directory / "nats.conf"]
         env = {"POD_NAME": "nats-0", "NATS_PASSWORD": "played", "NATS_ROUTE_PASSWORD": "played"}
         (routes,) = [
             each["value"] for each in dict(PODS)["StatefulSet nats"]["containers"][0]["env"] if each["name"] == "NATS_ROUTES"

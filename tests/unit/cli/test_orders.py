@@ -56,5 +56,6 @@ def test_copies_of_one_order_get_ids_of_their_own() -> None:
     made = finished(copies(one, 3), ttl=None, request_id="r")
     assert [request.request_id for request in made] == ["r-1", "r-2", "r-3"]
     assert not made[0].HasField("ttl_minutes")
-    assert (made[2].keep_constants, made[2].exclude_paths, made[2].exclude_tables) == (["X"], ["*.zip"], ["logs"])
+    last = made[2]
+    assert (*last.keep_constants, *last.exclude_paths, *last.exclude_tables) == ("X", "*.zip", "logs")
     assert [request.source.admin_login.password for request in made] == ["p"] * 3

@@ -31,7 +31,8 @@ def test_a_restore_says_what_changed_what_is_in_conflict_and_how_long_it_can_be_
     job = job_pb2.Job(job_id="restore-0123456789ab", type="restore", status="completed", progress=100)
     job.result.target_url, job.result.clone_id = "https://shop.example", "clone-0123456789ab"
     job.result.rollback_until.FromJsonString("2030-01-02T03:04:05Z")
-    table = {"name": "wp_posts", "how": "rows", "inserted": 1, "updated": 2, "deleted": 0, "kept": 3, "conflicts": 7, "note": ""}
+    counts = {"inserted": 1, "updated": 2, "deleted": 0, "kept": 3, "conflicts": 7}
+    table: dict[str, str | int] = {"name": "wp_posts", "how": "rows", **counts, "note": ""}
     still = {**table, "name": "wp_terms", "how": "nothing"}
     conflict = {"table": "posts", "key": "5", "conflict": "both changed", "taken": "target"}
     job.result.report.update({

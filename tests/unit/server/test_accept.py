@@ -6,7 +6,8 @@ import pytest
 
 from server.accept import Accept, _meaning
 from server.ringer import Ringer
-from server.translate import CloneAsk, Source
+from server.site_access import Source
+from server.translate import CloneAsk
 from tests.support.clock import ManualClock
 from wpclone.core.bus.memory import MemoryBus
 from wpclone.core.jobs import transitions
