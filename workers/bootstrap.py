@@ -19,6 +19,7 @@ from workers.clone_plan import CloneTools, clone_plans
 from workers.clone_records import CloneRecords
 from workers.delete_plan import delete_plan
 from workers.failpoints import Failpoints
+from workers.maintenance.orphans import Findings, look
 from workers.maintenance.schedule import schedule
 from workers.neighbours import Neighbours
 from workers.opening import opened
@@ -87,9 +88,24 @@ async def work(settings: WorkerSettings, stop: asyncio.Event, *, failpoint: str 
             name, settings.worker_slots, store, bus, RenewalLine(database_url), plans, keys, clock, random_source.random, metrics,
             Failpoints(failpoint), lambda: time.clock_gettime(time.CLOCK_BOOTTIME), os._exit,
         )  # fmt: skip
-        loops = [*schedule(store, runtime, databases, metrics, os.urandom, keys), *reflecting]
+        loops = [*schedule(store, runtime, databases, metrics, os.urandom, keys, settings.sweep), *reflecting]
         stack.callback(serve(metrics.registry, settings.metrics_address))
         await assemble(parts, loops).run(stop, grace=settings.drain_seconds)
+
+
+async def orphans(settings: WorkerSettings) -> Findings:
+    """One look at what a sweep would find; changes nothing, and needs no NATS. Raises what `work` raises, and StepOutcome."""
+    clock, keys = SystemClock(), KeyRing.from_file(settings.key_ring_file)
+    server = DatabaseServer.of(settings.clones_database_url.get_secret_value())
+    databases = CloneDatabases(server, user_host=settings.clones_user_host, randomness=os.urandom)
+    async with AsyncExitStack() as stack:
+        runtime, _ = await stack.enter_async_context(_runtime(settings, keys, clock, Metrics(CollectorRegistry())))
+        store = await MysqlStore.open(
+            settings.database_url.get_secret_value(), pool_size=1, timeout=settings.database_timeout,
+            require_durable=settings.require_durable,
+        )  # fmt: skip
+        stack.push_async_callback(store.close)
+        return await look(store, runtime, databases)
 
 
 @asynccontextmanager

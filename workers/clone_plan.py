@@ -62,7 +62,7 @@ def clone_plan(tools: CloneTools) -> Plan:
     steps = (
         reaching(sources),
         looking(Preflight(sources, tools.room)),
-        PlannedStep(CreateDatabase(databases), "Creating the database", 1, _minutes(1)),
+        PlannedStep(CreateDatabase(databases, runtime), "Creating the database", 1, _minutes(1)),
         PlannedStep(CreateSite(runtime), "Creating the site", 1, _minutes(5), undo_deadline=_minutes(6)),
         PlannedStep(
             CopyFiles(sources, runtime, work, tools.room.free), "Copying files", 45, _minutes(240), _PATIENT, resumable=True

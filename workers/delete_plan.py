@@ -25,7 +25,7 @@ def delete_plan(runtime: Runtime, databases: CloneDatabases, work: Path) -> Plan
     """Version 1."""
     steps = (
         PlannedStep(StopSite(runtime), "Stopping the clone", 3, timedelta(minutes=6), _PATIENT),
-        PlannedStep(DropDatabase(databases, work), "Dropping its database", 1, timedelta(minutes=2), _PATIENT),
+        PlannedStep(DropDatabase(databases, runtime, work), "Dropping its database", 1, timedelta(minutes=2), _PATIENT),
     )
     return Plan(JobKind.DELETE, VERSION, steps, DeleteEnding())
 

@@ -41,8 +41,11 @@ async def test_the_api_server_takes_every_object_and_the_job_takes_them_all_away
     assert len([kind for kind, _ in made if kind == "Service"]) == 2
     for _ in range(2):
         await bench.runtime.delete(clone_id)
-    await until_async(lambda: in_thread(lambda: not bench.objects()), within=60)
+    assert await in_thread(bench.objects) == {("Job", clone_id)}
     assert await bench.runtime.describe(clone_id) is None
+    for _ in range(2):
+        await bench.runtime.forget(clone_id)
+    assert await in_thread(bench.objects) == set()
 
 
 async def test_the_pod_passes_the_restricted_standard(bench: ClusterBench) -> None:

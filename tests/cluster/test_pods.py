@@ -119,7 +119,7 @@ async def test_an_image_that_cannot_be_pulled_is_told_with_its_name_and_cause(cl
             if image in sentence:
                 at.append(time.monotonic())
 
-        await _with_volume(cluster, bench, clone_id)
+        await bench.create(clone_id)
         begun = time.monotonic()
         with pytest.raises(RetryLater) as raised:
             await bench.runtime.ready(clone_id, tell)
@@ -132,7 +132,7 @@ async def test_an_image_that_cannot_be_pulled_is_told_with_its_name_and_cause(cl
 async def test_a_clone_no_node_has_room_for_is_told_at_once(cluster: Clusterwide, nodes: None) -> None:
     async with cluster.bench(patience=10, cpu_request="16", cpu="16") as bench:
         clone_id, told = new_clone_id(), list[str]()
-        await _with_volume(cluster, bench, clone_id)
+        await bench.create(clone_id)
         with pytest.raises(RetryLater) as raised:
             await bench.runtime.ready(clone_id, told.append)
         assert raised.value.code == "UNSCHEDULABLE"
@@ -172,13 +172,6 @@ async def test_many_clones_at_once_each_answer_and_leave_nothing(
         assert len({name for kind, name in bench.objects() if kind == "Pod"}) == count
         await asyncio.gather(*(bench.runtime.delete(place.clone_id) for place in places))
         await until_async(lambda: in_thread(lambda: not bench.objects()), within=120)
-
-
-async def _with_volume(cluster: Clusterwide, bench: ClusterBench, clone_id: str) -> None:
-    """Where claims are bound by hand, an unbound one would be the only cause told."""
-    if cluster.own:
-        await in_thread(Volumes(cluster.own.directory / "volumes").make, bench.namespace, clone_id)
-    await bench.runtime.create(clone_id)
 
 
 def _pod(bench: ClusterBench, clone_id: str) -> str:

@@ -93,6 +93,8 @@ async def test_a_deleted_place_is_gone_and_deleting_it_again_succeeds(runtime: R
     assert clone_id in {listed.clone_id for listed in await runtime.list()}
     for _ in range(2):
         await runtime.delete(clone_id)
+    for _ in range(2):
+        await runtime.forget(clone_id)
     assert await runtime.describe(clone_id) is None
     assert clone_id not in {listed.clone_id for listed in await runtime.list()}
     assert place.staging is not None

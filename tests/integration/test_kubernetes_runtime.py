@@ -51,7 +51,36 @@ async def test_a_clone_is_exactly_its_objects_and_after_its_deletion_there_are_n
     assert kinds(bench, clone_id) == sorted(KINDS)
     for _ in range(2):
         await bench.runtime.delete(clone_id)
+    assert kinds(bench, clone_id) == ["jobs"]
+    (record,) = await bench.runtime.list()
+    assert record.is_ended
+    for _ in range(2):
+        await bench.runtime.forget(clone_id)
     assert bench.cluster.objects == {}
+
+
+async def test_a_clone_whose_job_was_deleted_by_hand_is_over_and_not_made_again(bench: Bench) -> None:
+    clone_id = new_clone_id()
+    place = await bench.runtime.create(clone_id)
+    await bench.runtime.forget(clone_id)
+    job = bench.cluster.objects["jobs", clone_id]
+    assert job["metadata"]["finalizers"] == ["wpclone.io/database"]
+    bench.cluster.put("jobs", {**job, "metadata": {**job["metadata"], "deletionTimestamp": "2031-01-01T00:00:00Z"}})
+    for call in (bench.runtime.create(clone_id), bench.runtime.ready(clone_id), bench.runtime.expose(clone_id, CONTENT)):
+        error = await outcome(call)
+        assert (type(error), error.code) == (Fatal, "CLONE_ENDED")
+    assert await bench.runtime.describe(clone_id) is None
+    assert place.clone_id in {each.clone_id for each in await bench.runtime.list()}
+
+
+async def test_the_record_goes_only_when_nobody_else_changed_it_meanwhile(bench: Bench) -> None:
+    clone_id = new_clone_id()
+    await bench.runtime.create(clone_id)
+    await bench.runtime.delete(clone_id)
+    bench.cluster.misbehave("PATCH", "jobs", answering(409, "Conflict", "the object has been modified"))
+    error = await outcome(bench.runtime.forget(clone_id))
+    assert (type(error), error.code) == (RetryLater, "CLUSTER_CONFLICT")
+    assert kinds(bench, clone_id) == ["jobs"]
 
 
 @pytest.mark.parametrize("calls", range(9))

@@ -143,9 +143,13 @@ class FakeCluster:
             assert body["propagationPolicy"] == "Foreground"
             self._remove(found)
         elif request.method == "PATCH":
+            version = body["metadata"].get("resourceVersion", found["metadata"]["resourceVersion"])
+            if version != found["metadata"]["resourceVersion"]:
+                return status(409, "Conflict", "the object has been modified")
             merged = _merged(found, body)
-            found = self.put(plural, merged)
-            if plural == "jobs" and not merged["spec"].get("suspend"):
+            is_over = merged["metadata"].get("deletionTimestamp") and not merged["metadata"].get("finalizers")
+            found = self.put(plural, merged, deleted=bool(is_over))
+            if plural == "jobs" and not is_over and not merged["spec"].get("suspend"):
                 self._run(merged)
         return web.json_response(found)
 
@@ -169,12 +173,14 @@ class FakeCluster:
         self.put("pods", {"metadata": metadata, "status": json.loads(json.dumps(self.pod_status))})
 
     def _remove(self, job: Object) -> None:
-        """The garbage collector: what the object owned goes too."""
+        """The garbage collector: what the object owned goes too, and the object itself once no finalizer holds it."""
         uid = job["metadata"]["uid"]
         for (plural, _), thing in list(self.objects.items()):
             if any(owner["uid"] == uid for owner in thing["metadata"].get("ownerReferences", ())):
                 self.put(plural, thing, deleted=True)
-        self.put("jobs", job, deleted=True)
+        if job["metadata"].get("finalizers"):
+            job["metadata"].setdefault("deletionTimestamp", "2031-01-01T00:00:00Z")
+        self.put("jobs", job, deleted=not job["metadata"].get("finalizers"))
 
     async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
         queue: asyncio.Queue[Object | None] = asyncio.Queue()

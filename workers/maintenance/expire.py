@@ -31,10 +31,11 @@ class Expiry:
 
     async def once(self) -> None:
         """One pass. Raises StoreUnavailable."""
-        for job in await self.store.expire_due(self._delete, most=MOST):
+        for job in await self.store.expire_due(self.delete_job, most=MOST):
             _log.info("clone.expired", clone_id=job.clone_id, job_id=job.job_id)
 
-    def _delete(self, clone: Clone) -> NewJob:
+    def delete_job(self, clone: Clone) -> NewJob:
+        """A delete job of this clone that nobody asked for."""
         return NewJob(
             job_id=new_job_id(JobKind.DELETE, self.randomness),
             kind=JobKind.DELETE,

@@ -15,6 +15,7 @@ from workers.runtimes import Runtime
 from wpclone.core.ids import Randomness
 from wpclone.core.metrics import Metrics
 from wpclone.core.secrets import KeyRing
+from wpclone.core.settings import Sweeping
 from wpclone.core.store import JobStore
 from wpclone.core.supervise import Loop
 
@@ -23,13 +24,15 @@ JOBS_KEPT = timedelta(days=30)
 
 
 def schedule(
-    store: JobStore, runtime: Runtime, databases: CloneDatabases, metrics: Metrics, randomness: Randomness, keys: KeyRing
-) -> list[Loop]:
+    store: JobStore, runtime: Runtime, databases: CloneDatabases, metrics: Metrics, randomness: Randomness, keys: KeyRing,
+    sweeping: Sweeping,
+) -> list[Loop]:  # fmt: skip
     """All loops but the relay, which every worker has."""
+    expiry = Expiry(store, randomness, VERSION)
     return [
-        Loop("expire", Expiry(store, randomness, VERSION).once, 2.0),
+        Loop("expire", expiry.once, 2.0),
         Loop("sync_expiry", SyncExpiry(store, runtime).once, 2.0),
         Loop("release_kept", ReleaseKept(store, keys, randomness).once, 30.0),
-        Loop("sweep", Sweep(store, runtime, databases, metrics, removes_unknown=False).once, 300.0),
+        Loop("sweep", Sweep(store, runtime, databases, expiry, metrics, sweeping).once, 60.0),
         Loop("prune", Prune(store, JOBS_KEPT).once, 600.0),
     ]

@@ -20,6 +20,7 @@ class Place:
     `url` is stable for the clone's life. `docroot` and `guard_state` are paths as the clone's PHP sees them; `staging` is where
     a worker writes copied files (None when it writes them another way). `database_host` and `database_port` are the only MySQL
     the clone can reach. `egress` says in words what holds its outbound traffic. `expires_at` is the runtime's own deadline.
+    `is_ended`: it was taken away, by whomever, and will not come back; only its record is left, until `forget`.
     """
 
     clone_id: str
@@ -32,6 +33,7 @@ class Place:
     egress: str
     is_serving: bool = False
     expires_at: datetime | None = None
+    is_ended: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """JSON values for `job_steps` facts: what later steps and the result need."""
@@ -77,10 +79,13 @@ class Runtime(Protocol):
         """The place as it is now, or None."""
 
     async def delete(self, clone_id: str) -> None:
-        """Stop and remove everything of the clone's; success when it has gone already."""
+        """Stop and remove everything of the clone's; success when it has gone already. A record of it may stay until `forget`."""
+
+    async def forget(self, clone_id: str) -> None:
+        """The clone's database has gone too: let go of the record that held its place; success when there is none."""
 
     async def list(self) -> list[Place]:
-        """All places there are, for the sweep."""
+        """All places there are, for the sweep; also those of which only the record is left."""
 
     async def extend(self, clone_id: str, expires_at: datetime) -> None:
         """Tell the place when the clone expires now. A runtime that ends clones by itself does so 10 minutes later at the

@@ -46,6 +46,8 @@ def is_ready(pod: Manifest) -> bool:
 
 def ended(job: Manifest) -> Cause | None:
     """Why the Job is over, or None while it is not."""
+    if _map(job, "metadata").get("deletionTimestamp"):
+        return Cause("CLONE_ENDED", "The clone's Job was deleted in the cluster.", 0)
     for condition in _maps(_map(job, "status"), "conditions"):
         if condition.get("status") != "True" or condition.get("type") not in ("Failed", "FailureTarget", "Complete"):
             continue

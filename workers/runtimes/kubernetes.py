@@ -26,6 +26,7 @@ from workers.runtimes.manifests import (
     CLONE_LABEL,
     DOCROOT,
     EXPIRES_AT,
+    FINALIZER,
     GUARD_STATE,
     LINGER,
     RECEIVER_PORT,
@@ -183,26 +184,41 @@ class KubernetesRuntime:
         return None if found is None or _is_going(found) else self._place(found)
 
     async def delete(self, clone_id: str) -> None:
-        """See Runtime.delete. Returns when the Job, and so all it owned, has gone."""
+        """See Runtime.delete. Returns when all that the Job owned has gone: `forget` lets the Job go."""
         await remove_tree(self._staging(clone_id))
-        namespace = self._shape.namespace
+        namespace, is_asked = self._shape.namespace, False
         end = self._clock.monotonic() + _GONE_SECONDS
         while True:
             async with _told():
                 found = await self._api.get(JOBS, namespace, clone_id)
-                if found is None:
+                if found is None or (is_asked and _is_bare(found)):
                     return
-                if not _is_going(found):
+                if not is_asked:
+                    # Also of a Job that somebody has deleted: kubectl does so in the background, and what it owns then stays.
                     await self._api.delete(JOBS, namespace, clone_id, found["metadata"]["uid"])
+                    is_asked = True
+                    continue
             if self._clock.monotonic() > end:
                 raise RetryLater("CLONE_NOT_GONE", "The clone's objects are still being removed from the cluster.")
             await self._bell.rung(1.0)
+
+    async def forget(self, clone_id: str) -> None:
+        """See Runtime.forget. A Job that nobody deletes keeps its finalizer."""
+        async with _told():
+            found = await self._api.get(JOBS, self._shape.namespace, clone_id)
+            if found is None or not _is_going(found):
+                return
+            metadata = found["metadata"]
+            # With the version: the garbage collector takes its own name off the same list.
+            kept = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+            kept["finalizers"] = [name for name in metadata.get("finalizers", ()) if name != FINALIZER]
+            await self._api.patch(JOBS, self._shape.namespace, clone_id, {"metadata": kept})
 
     async def list(self) -> list[Place]:
         """See Runtime.list."""
         async with _told():
             found, _ = await self._api.list(JOBS, self._shape.namespace, SELECTOR)
-        return [self._place(each) for each in found if _clone_of(each) and not _is_going(each)]
+        return [self._place(each) for each in found if _clone_of(each)]
 
     async def extend(self, clone_id: str, expires_at: datetime) -> None:
         """See Runtime.extend: the cluster's own deadline comes ten minutes later."""
@@ -238,8 +254,6 @@ class KubernetesRuntime:
     def _living(self, clone_id: str, found: Manifest) -> None:
         if _clone_of(found) != clone_id:
             raise Fatal("NAME_TAKEN", f"A Job named {clone_id} is in the clones' namespace and is not a clone's.")
-        if _is_going(found):
-            raise RetryLater("CLONE_NOT_GONE", "The clone's objects are still being removed from the cluster.")
         over = ended(found)
         if over:
             raise Fatal(over.code, over.message)
@@ -294,6 +308,7 @@ class KubernetesRuntime:
             self._shape.database_host, self._shape.database_port, self._parts.egress,
             is_serving=notes.get(SERVING) == "true",
             expires_at=from_rfc3339(notes[EXPIRES_AT]) if notes.get(EXPIRES_AT) else None,
+            is_ended=_is_going(found),
         )  # fmt: skip
 
 
@@ -331,6 +346,11 @@ def _event_subject(event: Manifest) -> str:
 
 def _is_going(thing: Manifest) -> bool:
     return bool(thing["metadata"].get("deletionTimestamp"))
+
+
+def _is_bare(job: Manifest) -> bool:
+    """Whether nothing but the database keeps this Job: all that it owned has gone."""
+    return _is_going(job) and job["metadata"].get("finalizers") == [FINALIZER]
 
 
 @asynccontextmanager

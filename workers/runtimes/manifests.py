@@ -2,7 +2,8 @@
 
 First a suspended Job: it has a uid before any pod runs and its clock stands still. Then everything the Job owns, so that one
 deletion, or the Job's own end, takes all of it away: Secret, volume claim, both Services, NetworkPolicy and route. Last the Job
-is released. A crash in between leaves a suspended Job that the next call finishes or the sweep deletes.
+is released. A crash in between leaves a suspended Job that the next call finishes or the sweep deletes. The Job itself stays as a
+record, by its finalizer, until the clone's database has gone.
 
 The web server and the receiver are sidecars: they restart in place and their readiness is the pod's. The Job's one main container
 only waits; it ends with 143 on SIGTERM, because 0 would complete the Job and so end the clone.
@@ -18,6 +19,8 @@ from typing import Any, Literal
 Manifest = dict[str, Any]
 
 CLONE_LABEL = "wpclone.io/clone"
+FINALIZER = "wpclone.io/database"
+"""Keeps a Job that was deleted, by whomever, until the clone's database and user are gone too."""
 SERVING = "wpclone.io/serving"
 EXPIRES_AT = "wpclone.io/expires-at"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -93,7 +96,8 @@ def job(shape: CloneShape, clone_id: str) -> Manifest:
         "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]},
         "template": {"metadata": {"labels": _labels(clone_id), "annotations": _UNDISTURBED}, "spec": _pod(shape, clone_id)},
     }
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": _metadata(shape, clone_id, clone_id), "spec": spec}
+    metadata = _metadata(shape, clone_id, clone_id) | {"finalizers": [FINALIZER]}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
 def owned(shape: CloneShape, clone_id: str, job_uid: str, key: bytes) -> list[Manifest]:

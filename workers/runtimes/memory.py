@@ -53,6 +53,9 @@ class MemoryRuntime:
         self.content.pop(clone_id, None)
         shutil.rmtree(self._directory / clone_id, ignore_errors=True)
 
+    async def forget(self, clone_id: str) -> None:
+        """See Runtime.forget: nothing is left to forget."""
+
     async def list(self) -> list[Place]:
         """See Runtime.list."""
         return list(self._places.values())

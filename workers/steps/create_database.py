@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from workers.clone_databases import CloneDatabases
+from workers.runtimes import Runtime
 from workers.step import Done, StepContext
 
 
 class CreateDatabase:
-    """The step `create_database`. Its undo drops both."""
+    """The step `create_database`. Its undo drops both, and with them goes the last that the runtime kept of the clone."""
 
     name = "create_database"
 
-    def __init__(self, databases: CloneDatabases) -> None:
+    def __init__(self, databases: CloneDatabases, runtime: Runtime) -> None:
         self._databases = databases
+        self._runtime = runtime
 
     async def do(self, context: StepContext) -> Done:
         """Facts: `database`. The password derives from the job's seed."""
@@ -21,3 +23,4 @@ class CreateDatabase:
     async def undo(self, context: StepContext) -> None:
         """Drop database and user."""
         await self._databases.drop(context.clone_id)
+        await self._runtime.forget(context.clone_id)

@@ -29,18 +29,20 @@ class StopSite:
 
 
 class DropDatabase:
-    """The step `drop_database`: drop the clone's database and user, and what a copy left to resume by."""
+    """The step `drop_database`: drop the clone's database and user, what a copy left to resume by, and the runtime's record."""
 
     name = "drop_database"
 
-    def __init__(self, databases: CloneDatabases, work: Path) -> None:
+    def __init__(self, databases: CloneDatabases, runtime: Runtime, work: Path) -> None:
         self._databases = databases
+        self._runtime = runtime
         self._work = work
 
     async def do(self, context: StepContext) -> Done:
         """Drop them."""
         await self._databases.drop(context.clone_id)
         await blocking(forget_cursor, cursor_directory(self._work, context.clone_id))
+        await self._runtime.forget(context.clone_id)
         return Done()
 
     async def undo(self, context: StepContext) -> None:

@@ -52,6 +52,9 @@ class Metrics:
         self.orphans_unknown = Gauge(
             "clone_orphans_unknown", "Clones and restores that no record names; reported, not removed.", registry=registry
         )
+        self.orphans_known = Gauge(
+            "clone_orphans_known", "Leavings of clones and restores whose record says that they are over.", registry=registry
+        )
         self.orphans_removed = Counter(
             "clone_orphans_removed_total", "Clones and restores whose leavings the sweep removed.", registry=registry
         )

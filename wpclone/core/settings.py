@@ -17,6 +17,8 @@ from wpclone.core.jobs.errors import WpcloneError
 
 PREFIX = "WPCLONE_"
 Runtime = Literal["local", "kubernetes"]
+Sweeping = Literal["report", "known", "all"]
+"""Which orphans a sweep removes."""
 LARGEST_PORT = 65535
 
 
@@ -117,6 +119,7 @@ class WorkerSettings(StoreSettings, BusSettings, SecretSettings):
     max_site_bytes: int = Field(20 * 1024**3, ge=1, description="the largest site that is copied, files and rows, in bytes")
     rollback_hours: float = Field(72.0, gt=0, le=720, description="hours that a restore's old content is kept at its target")
     drain_seconds: float = Field(20.0, ge=0, description="how long a step may go on after SIGTERM")
+    sweep: Sweeping = Field("known", description="orphans that are removed: none, those a record names, or all; others are told")
 
     @field_validator("allow_source_hosts", mode="before")
     @classmethod

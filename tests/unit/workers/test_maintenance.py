@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from workers.maintenance.relay import Relay
 from workers.maintenance.release_kept import ReleaseKept
 from workers.maintenance.sweep import MOST, Sweep
 from workers.maintenance.sync_expiry import SyncExpiry
+from workers.runtimes import Place
 from workers.runtimes.memory import MemoryRuntime
 from wpclone.core.jobs import transitions
 from wpclone.core.jobs.errors import BusUnavailable, StoreUnavailable
@@ -19,6 +21,7 @@ from wpclone.core.jobs.job import Job, Limits, NewJob, Ring
 from wpclone.core.jobs.states import JobKind, KeptState, Priority
 from wpclone.core.jobs.transitions import KeptSet
 from wpclone.core.secrets import KeyRing
+from wpclone.core.settings import Sweeping
 from wpclone.core.store import Page
 
 
@@ -174,31 +177,46 @@ class PlayedDatabases:
         self.clones.discard(clone)
 
 
-def orphans(desk: Desk) -> tuple[float | None, float | None]:
-    """How many were removed, and how many nobody knows."""
+def orphans(desk: Desk) -> tuple[float | None, float | None, float | None]:
+    """How many were removed, how many are there that a record names, and how many nobody knows."""
     sample = desk.metrics.registry.get_sample_value
-    return sample("clone_orphans_removed_total"), sample("clone_orphans_unknown")
+    return sample("clone_orphans_removed_total"), sample("clone_orphans_known"), sample("clone_orphans_unknown")
 
 
-@pytest.mark.parametrize("removes_unknown", [True, False])
-async def test_the_sweep_removes_an_orphan_it_saw_twice_and_nothing_alive(tmp_path: Path, removes_unknown: bool) -> None:
+def sweeper(desk: Desk, runtime: MemoryRuntime, databases: PlayedDatabases, mode: Sweeping) -> Sweep:
+    expiry = Expiry(desk.store, os.urandom, version=1)
+    return Sweep(desk.store, runtime, databases, expiry, desk.metrics, mode)  # type: ignore[arg-type]
+
+
+async def failed_clone(desk: Desk, number: int) -> str:
+    """A clone whose job was cancelled before it began; its id."""
+    await desk.accept(number)
+    await desk.store.request_cancel(clone_id(number))
+    return clone_id(number)
+
+
+@pytest.mark.parametrize(("mode", "left"), [("report", {1, 2, 9}), ("known", {1, 9}), ("all", {1})])
+async def test_the_sweep_removes_an_orphan_it_saw_twice_and_nothing_alive(tmp_path: Path, mode: Sweeping, left: set[int]) -> None:
+    """1 is ready, 2 failed, nobody knows 9."""
     desk, runtime = Desk(), MemoryRuntime(tmp_path)
     await ready_clone(desk, 1)
-    databases = PlayedDatabases(clone_id(1), clone_id(9))
-    for number in (1, 9):
-        await runtime.create(clone_id(number))
-    sweep = Sweep(desk.store, runtime, databases, desk.metrics, removes_unknown=removes_unknown)  # type: ignore[arg-type]
+    await failed_clone(desk, 2)
+    everything = {clone_id(number) for number in (1, 2, 9)}
+    databases = PlayedDatabases(*everything)
+    for each in everything:
+        await runtime.create(each)
+    sweep = sweeper(desk, runtime, databases, mode)
     await sweep.once()
-    assert databases.clones == {clone_id(1), clone_id(9)}
+    assert databases.clones == everything
     await sweep.once()
-    left = {clone_id(1)} if removes_unknown else {clone_id(1), clone_id(9)}
-    assert databases.clones == left
-    assert {place.clone_id for place in await runtime.list()} == left
-    assert orphans(desk) == ((1, 0) if removes_unknown else (0, 1))
+    expected = {clone_id(number) for number in left}
+    assert databases.clones == expected
+    assert {place.clone_id for place in await runtime.list()} == expected
+    assert orphans(desk) == (3 - len(left), int(2 in left), int(9 in left))
 
 
-@pytest.mark.parametrize("removes_unknown", [True, False])
-async def test_the_sweep_removes_the_scratch_of_restores_that_are_over(tmp_path: Path, removes_unknown: bool) -> None:
+@pytest.mark.parametrize("mode", ["known", "all"])
+async def test_the_sweep_removes_the_scratch_of_restores_that_are_over(tmp_path: Path, mode: Sweeping) -> None:
     desk = Desk()
     await desk.store.create_customer(CUSTOMER, Limits())
     running, over = (NewJob(f"restore-{n:012x}", JobKind.RESTORE, CUSTOMER, {}, None, 1, timedelta(hours=1)) for n in (1, 2))
@@ -207,21 +225,58 @@ async def test_the_sweep_removes_the_scratch_of_restores_that_are_over(tmp_path:
     await desk.store.request_cancel(over.job_id)
     unknown = f"restore-{3:012x}"
     databases = PlayedDatabases(scratch=(running.job_id, over.job_id, unknown))
-    runtime = MemoryRuntime(tmp_path)
-    sweep = Sweep(desk.store, runtime, databases, desk.metrics, removes_unknown=removes_unknown)  # type: ignore[arg-type]
-    await sweep.once()
-    assert databases.scratch == ({running.job_id} if removes_unknown else {running.job_id, unknown})
-    assert orphans(desk) == ((2, 0) if removes_unknown else (1, 1))
+    sweep = sweeper(desk, MemoryRuntime(tmp_path), databases, mode)
+    for _ in range(2):
+        await sweep.once()
+    assert databases.scratch == ({running.job_id} if mode == "all" else {running.job_id, unknown})
+    assert orphans(desk) == ((2, 0, 0) if mode == "all" else (1, 0, 1))
 
 
 async def test_a_pass_of_the_sweep_removes_a_few_orphans_only(tmp_path: Path) -> None:
     desk = Desk()
     databases = PlayedDatabases(*(clone_id(number) for number in range(1, 2 * MOST + 2)))
-    sweep = Sweep(desk.store, MemoryRuntime(tmp_path), databases, desk.metrics, removes_unknown=True)  # type: ignore[arg-type]
+    sweep = sweeper(desk, MemoryRuntime(tmp_path), databases, "all")
     for removed in (0, MOST, 2 * MOST, 2 * MOST + 1, 2 * MOST + 1):
         await sweep.once()
-        assert orphans(desk) == (removed, 0)
+        assert orphans(desk) == (removed, 0, 2 * MOST + 1 - removed)
     assert databases.clones == set()
+
+
+class EndingRuntime(MemoryRuntime):
+    """One that has ended its places by itself and keeps their records."""
+
+    forgotten: list[str]
+
+    async def list(self) -> list[Place]:
+        return [replace(place, is_ended=True) for place in await super().list()]
+
+    async def forget(self, clone: str) -> None:
+        self.forgotten.append(clone)
+
+
+async def test_a_ready_clone_that_its_runtime_ended_gets_one_delete_job(tmp_path: Path) -> None:
+    desk, runtime = Desk(), EndingRuntime(tmp_path)
+    await ready_clone(desk, 1)
+    await runtime.create(clone_id(1))
+    await sweeper(desk, runtime, PlayedDatabases(clone_id(1)), "report").once()
+    assert await desk.clone_state() == "ready"
+    sweep = sweeper(desk, runtime, PlayedDatabases(clone_id(1)), "known")
+    for _ in range(3):
+        await sweep.once()
+    assert await desk.clone_state() == "deleting"
+    jobs = await desk.store.list_jobs(customer_id=CUSTOMER, page=Page(10), kind=JobKind.DELETE)
+    assert [job.clone_id for job in jobs] == [clone_id(1)]
+
+
+async def test_what_nobody_knows_goes_when_its_runtime_ended_it(tmp_path: Path) -> None:
+    desk, runtime, databases = Desk(), EndingRuntime(tmp_path), PlayedDatabases(clone_id(9))
+    runtime.forgotten = []
+    await runtime.create(clone_id(9))
+    sweep = sweeper(desk, runtime, databases, "known")
+    for _ in range(2):
+        await sweep.once()
+    assert (databases.clones, runtime.forgotten) == (set(), [clone_id(9)])
+    assert orphans(desk) == (1, 0, 0)
 
 
 async def test_old_finished_jobs_are_pruned_and_live_clones_kept() -> None:
