@@ -36,9 +36,15 @@ verify: lint ## lint, and: gen/ is what protos/ say, the API breaks no client, r
 test: setup ## all tests (TESTS=… and K=… choose some)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS) $(if $(K),-k '$(K)')
 
-demo: setup ## clone a sample site before your eyes; EXIT=1 stops afterwards and tells whether every check held
+demo: setup ## clone a sample site before your eyes; EXIT=1 stops afterwards, tells whether every check held; RUNTIME=kubernetes
+ifeq ($(RUNTIME),kubernetes)
+	@[ "$$(id -u)" -ne 0 ] || deploy/local/install_packages tests/cluster/packages
+	@[ "$$(id -u)" -ne 0 ] || deploy/local/install_packages deploy/docker/packages
+	@$(BIN)/python -m tests.cluster.demo $(if $(EXIT),--exit)
+else
 	@WPCLONE_LOCAL_ISOLATION=$${WPCLONE_LOCAL_ISOLATION:-$$([ "$$(id -u)" -eq 0 ] && echo uid || echo none)} \
 	  $(BIN)/wpclone demo $(if $(EXIT),--exit)
+endif
 
 up: setup ## run the whole service on this machine; Ctrl-C stops it
 	@$(BIN)/wpclone up

@@ -1,6 +1,7 @@
 """What the service's own MySQL accounts may do, and what they may not."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pymysql
 import pytest
@@ -38,6 +39,20 @@ def test_the_job_store_account_owns_its_schema_and_sees_no_other(accounts: Maria
     for statement in ("SELECT * FROM mysql.global_priv", "CREATE DATABASE wpc_0123456789ab", "CREATE USER other@'127.0.0.1'"):
         with pytest.raises(pymysql.err.OperationalError):
             _as(accounts, JOBS_USER, PASSWORDS.jobs, statement)
+
+
+def test_accounts_may_come_from_other_addresses(mariadb_server: Mariadb) -> None:
+    make_accounts(mariadb_server.place.socket, mariadb_server.password, PASSWORDS, come_from="127.0.9.%")
+    try:
+        for user, password in ((JOBS_USER, PASSWORDS.jobs), (CLONES_USER, PASSWORDS.clones)):
+            connect = partial(pymysql.connect, host="127.0.0.1", port=mariadb_server.place.port, user=user, password=password)
+            connect(bind_address="127.0.9.7").close()
+            with pytest.raises(pymysql.err.OperationalError):
+                connect(bind_address="127.0.8.7")
+    finally:
+        for user in (JOBS_USER, CLONES_USER):
+            mariadb_server.execute(f"DROP USER {user}@'127.0.9.%'")
+        mariadb_server.execute(f"DROP DATABASE {JOBS_DATABASE}")
 
 
 def test_the_clones_account_makes_and_removes_a_clones_database_and_user(accounts: Mariadb) -> None:

@@ -1,5 +1,8 @@
 import asyncio
+import socket
 from pathlib import Path
+
+import pytest
 
 from tests.support.places import free_port, open_directory
 from tests.support.servers import SERVICE, Mariadb, Nats, running_mariadb
@@ -8,8 +11,11 @@ from wpclone.standalone import mariadb
 from wpclone.standalone.mariadb import MariadbPlace
 
 
-def test_our_mariadb_has_root_with_a_password_and_no_other_account() -> None:
-    with running_mariadb() as fresh:
+def test_our_mariadb_listens_where_it_is_told_and_has_root_with_a_password_and_no_other_account() -> None:
+    with running_mariadb("127.0.0.1", "127.0.0.2") as fresh:
+        socket.create_connection(("127.0.0.2", fresh.place.port), timeout=10).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.3", fresh.place.port), timeout=10)
         accounts = fresh.execute("SELECT User, Host, JSON_VALUE(Priv, '$.plugin') FROM mysql.global_priv ORDER BY 1, 2")
     assert [row for row in accounts if row[0] != "mariadb.sys"] == [
         ("root", "127.0.0.1", "mysql_native_password"),

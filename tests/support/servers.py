@@ -105,10 +105,10 @@ class Nats:
 
 
 @contextmanager
-def running_mariadb() -> Iterator[Mariadb]:
+def running_mariadb(*addresses: str) -> Iterator[Mariadb]:
     loop = Loop()
     with open_directory("db") as directory:
-        place = mariadb.MariadbPlace(Path(directory) / "m", free_port(), SERVICE)
+        place = mariadb.MariadbPlace(Path(directory) / "m", free_port(), SERVICE, addresses or ("127.0.0.1",))
         password = loop.run(mariadb.prepare(place))
         server = Mariadb(place, password, loop, loop.run(mariadb.start(place, password)))
         try:

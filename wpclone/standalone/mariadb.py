@@ -24,11 +24,12 @@ _INSTALL_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class MariadbPlace:
-    """Where one MariaDB lives. All paths are below `directory`, which its account owns."""
+    """Where one MariaDB lives. All paths are below `directory`, which its account owns. It listens at `addresses`."""
 
     directory: Path
     port: int
     account: Account
+    addresses: tuple[str, ...] = ("127.0.0.1",)
 
     @property
     def data(self) -> Path:
@@ -114,8 +115,9 @@ async def _launch(place: MariadbPlace, extra: list[str]) -> Child:
         "mariadb",
         [
             "mariadbd", "--no-defaults", f"--datadir={place.data}", f"--socket={place.socket}", f"--log-error={place.log}",
-            f"--pid-file={place.directory / 'mariadb.pid'}", f"--port={place.port}", "--bind-address=127.0.0.1",
-            "--skip-name-resolve", "--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_520_ci",
+            f"--pid-file={place.directory / 'mariadb.pid'}", f"--port={place.port}",
+            f"--bind-address={','.join(place.addresses)}", "--skip-name-resolve",
+            "--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_520_ci",
             "--innodb-flush-log-at-trx-commit=1", "--log-bin=binlog", "--sync-binlog=1", "--binlog-format=ROW",
             # A clone's triggers are made by its own user. What they do is logged as rows, so nothing depends on their code.
             "--log-bin-trust-function-creators=1",

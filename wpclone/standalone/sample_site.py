@@ -42,7 +42,7 @@ class DatabaseAdmin:
 @dataclass(frozen=True)
 class SampleOptions:
     """What the sample holds. `sink` (`host:port`) is what its noisy plugin tries to reach; empty for nothing. `path` is the
-    directory below the web root that WordPress is in: empty, or as `/blog`."""
+    directory below the web root that WordPress is in: empty, or as `/blog`. `also_at`: a further address to listen at."""
 
     port: int
     host: str = "source.localhost"
@@ -54,6 +54,7 @@ class SampleOptions:
     table_prefix: str = "wp_"
     path: str = ""
     sink: str = ""
+    also_at: str = ""
     constants: tuple[tuple[str, str], ...] = (("WP_POST_REVISIONS", "7"), ("SAMPLE_LICENSE_KEY", "'not for copies'"))
 
 
@@ -93,7 +94,7 @@ async def make_sample_site(
         (place / directory).mkdir(exist_ok=True)
     await asyncio.to_thread(_own, place, account)
     await asyncio.to_thread(_install, place, docroot, url, options, account)
-    child = await start_apache(place, port=options.port, account=account, path=options.path)
+    child = await start_apache(place, port=options.port, account=account, path=options.path, also_at=options.also_at)
     await _first_view(options)
     return SampleSite(url, options.admin, options.password, docroot, name, child)
 
@@ -193,10 +194,10 @@ def _install(place: Path, docroot: Path, url: str, options: SampleOptions, accou
         raise ServerNotReady(f"the sample site could not be made (PHP ended with {done.returncode}): {said}")
 
 
-async def start_apache(place: Path, *, port: int, account: Account, path: str = "") -> Child:
+async def start_apache(place: Path, *, port: int, account: Account, path: str = "", also_at: str = "") -> Child:
     """Start an Apache for `place`/docroot; return once WordPress's files below `path` answer. Raises ServerNotReady."""
     config, log = place / "apache.conf", place / "log" / "apache.log"
-    config.write_text(_apache_config(place, port))
+    config.write_text(_apache_config(place, port, also_at))
     config.chmod(0o644)
     log.touch()
     account.own(log)
@@ -221,7 +222,7 @@ async def _first_view(options: SampleOptions) -> None:
         raise ServerNotReady(f"the sample site's home page answers {response.status}: {page[-500:]}")
 
 
-def _apache_config(place: Path, port: int) -> str:
+def _apache_config(place: Path, port: int, also_at: str) -> str:
     wanted = [
         "mpm_prefork",
         "alias",
@@ -238,14 +239,14 @@ def _apache_config(place: Path, port: int) -> str:
         "headers",
     ]
     modules = [f"LoadModule {name}_module {_MODULES}/mod_{name}.so" for name in wanted]
+    listen = "".join(f"Listen {address}:{port}\n" for address in ("127.0.0.1", also_at) if address)
     modules.append(f"LoadModule php_module {next(_MODULES.glob('libphp*.so'), _MODULES / 'libphp8.2.so')}")
     return (
         "\n".join(modules)
         + f"""
 ServerRoot {place}
 ServerName source.localhost
-Listen 127.0.0.1:{port}
-PidFile {place}/run/apache.pid
+{listen}PidFile {place}/run/apache.pid
 DefaultRuntimeDir {place}/run
 ErrorLog {place}/log/error.log
 TypesConfig /etc/mime.types

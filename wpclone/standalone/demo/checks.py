@@ -12,6 +12,7 @@ class Findings:
 
     say: Callable[[str], None]
     failed: list[str] = field(default_factory=list)
+    unmade: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -24,6 +25,11 @@ class Findings:
         if not held:
             self.failed.append(name)
         return held
+
+    def not_made(self, name: str, reason: str) -> None:
+        """Record a check that means nothing here, and why."""
+        self.say(f"  – not made: {name} ({reason})")
+        self.unmade.append(name)
 
     def explain(self, difference: str, reason: str) -> None:
         """Show a difference that is meant to be, with its reason."""

@@ -10,20 +10,18 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from pathlib import Path
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from typing import Any
 
 import pymysql
 
-from wpclone.standalone import status
-from wpclone.standalone.demo import pages, sign_in, tables, trees
+from wpclone.standalone.demo import local, pages, sign_in, tables, trees
 from wpclone.standalone.demo.checks import Findings
 from wpclone.standalone.demo.command_line import CommandFailed, wpclone
 from wpclone.standalone.demo.mapping import Site
 from wpclone.standalone.demo.rest import clone_over_rest
-from wpclone.standalone.demo.stage import Stage, staged
-from wpclone.standalone.demo.tables import Database
+from wpclone.standalone.demo.stage import Hosted, Stage, Staged
 from wpclone.standalone.demo.web import Visitor
 from wpclone.standalone.readiness import ServerNotReady
 
@@ -34,14 +32,15 @@ _POST = "/sample-post-3/"
 def run(
     *,
     stay: bool,
+    staged: Staged = local.staged,
     environ: Mapping[str, str] = os.environ,
     write_out: Callable[[str], object] = sys.stdout.write,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
     clock: Callable[[], float] = time.monotonic,
 ) -> int:
-    """Show it. With `stay`, keep it up until Ctrl-C. 0 only if every check held."""
+    """Show it on the stage that `staged` builds. With `stay`, keep it up until Ctrl-C. 0 only if every check held."""
     try:
-        return asyncio.run(_until_told(stay, environ, write_out, say, clock))
+        return asyncio.run(_until_told(stay, partial(staged, environ, say), write_out, say, clock))
     except (ServerNotReady, OSError) as error:
         say(f"demo: {error}")
         write_out(json.dumps({"ok": False, "error": str(error)}) + "\n")
@@ -50,14 +49,14 @@ def run(
 
 async def _until_told(
     stay: bool,
-    environ: Mapping[str, str],
+    opened: Callable[[], AbstractAsyncContextManager[Stage]],
     write_out: Callable[[str], object],
     say: Callable[[str], None],
     clock: Callable[[], float],
 ) -> int:
     """Play, and take the stage down in order also when a signal ends it early."""
     findings = Findings(say)
-    playing = asyncio.create_task(_play(findings, stay, environ, write_out, clock))
+    playing = asyncio.create_task(_play(findings, stay, opened, write_out, clock))
     told = False
 
     def stop() -> None:
@@ -77,21 +76,27 @@ async def _until_told(
 
 
 async def _play(
-    findings: Findings, stay: bool, environ: Mapping[str, str], write_out: Callable[[str], object], clock: Callable[[], float]
+    findings: Findings,
+    stay: bool,
+    opened: Callable[[], AbstractAsyncContextManager[Stage]],
+    write_out: Callable[[str], object],
+    clock: Callable[[], float],
 ) -> None:
     say = findings.say
-    async with staged(environ, say) as stage:
+    async with opened() as stage:
         summary: dict[str, Any] = {"ok": False}
         try:
             summary |= await _act(stage, findings, clock)
         except (CommandFailed, OSError, http.client.HTTPException, pymysql.err.Error) as error:  # OSError is also a TimeoutError
             findings.check("nothing stops the demonstration", False, f"{type(error).__name__}: {error}")
         summary["ok"] = findings.ok
+        if findings.unmade:
+            say(f"not made: {'; '.join(findings.unmade)}")
         say("every check held" if findings.ok else f"did not hold: {'; '.join(findings.failed)}")
         write_out(json.dumps(summary) + "\n")
         sys.stdout.flush()
         if stay:
-            say(f"it stays up until Ctrl-C; in another terminal: export WPCLONE_STATE_DIR={stage.state.directory}")
+            say(f"it stays up until Ctrl-C; {stage.farewell}")
             with suppress(asyncio.CancelledError):  # the play is over: Ctrl-C is its ordinary end
                 await asyncio.Event().wait()
 
@@ -109,18 +114,18 @@ async def _act(stage: Stage, findings: Findings, clock: Callable[[], float]) -> 
     job = await wpclone("clone", "create", "--source", source.url, "--username", source.admin, "--watch", environ=environ)
     seconds = clock() - started
     result = job["result"]
-    hosted = await _hosted(stage, result["clone_id"])
-    clone = Site(result["clone_url"], hosted["docroot"])
+    hosted = await stage.hosted(result["clone_id"])
+    clone = Site(result["clone_url"], hosted.docroot)
     say(f"cloned in {seconds:.1f} s to {clone.url}; now the checks")
 
     # The database first: visiting pages makes WordPress write to it.
     after_rows = await asyncio.to_thread(tables.rows_of, stage.source_database)
-    here = await asyncio.to_thread(tables.rows_of, _clone_database(stage, job["job_id"], clone))
+    here = await asyncio.to_thread(tables.rows_of, stage.clone_database(job["job_id"], clone))
     tables.check_tables(findings, after_rows, here, "clone's database")
     tables.check_tables(findings, before_rows, after_rows, "source's database before and after")
     after_files = await asyncio.to_thread(trees.leaves_of, source.docroot)
     trees.check_untouched(findings, before_files, after_files)
-    clone_files = await asyncio.to_thread(trees.leaves_of, Path(clone.docroot))
+    clone_files = await asyncio.to_thread(trees.leaves_of, hosted.files)
     trees.check_files(findings, after_files, clone_files, _left_out(result))
 
     for path, shows in (("/", [_TITLE, "<img", _WIDGET]), (_POST, ["Sample post 3", "<img", _WIDGET])):
@@ -128,13 +133,13 @@ async def _act(stage: Stage, findings: Findings, clock: Callable[[], float]) -> 
     await asyncio.to_thread(sign_in.check_password, findings, clone, result["username"], result["password"])
     link = await wpclone("clone", "open", result["clone_id"], environ=environ)
     await asyncio.to_thread(sign_in.check_link, findings, link["url"])
-    await _check_sink(stage, findings, clone, hosted)
+    await _check_sink(stage, findings, clone, hosted, result["egress"])
 
     say("the same over REST, through Envoy")
     login = {"source_url": source.url, "source_username": source.admin, "source_password": source.password}
-    second = await asyncio.to_thread(clone_over_rest, findings, say, stage.client(), login)
+    second = await asyncio.to_thread(clone_over_rest, findings, say, stage.client, login)
     if "result" in second:
-        clone_two = Site(second["result"]["clone_url"], (await _hosted(stage, second["job_id"]))["docroot"])
+        clone_two = Site(second["result"]["clone_url"], (await stage.hosted(second["job_id"])).docroot)
         await asyncio.to_thread(pages.check_page, findings, stage.site, clone_two, "/", shows=[_TITLE, _WIDGET])
     return {
         "job_id": job["job_id"],
@@ -147,34 +152,21 @@ async def _act(stage: Stage, findings: Findings, clock: Callable[[], float]) -> 
     }
 
 
-async def _check_sink(stage: Stage, findings: Findings, clone: Site, hosted: Mapping[str, Any]) -> None:
+async def _check_sink(stage: Stage, findings: Findings, clone: Site, hosted: Hosted, egress: str) -> None:
     """The source's plugin reached the sink (so it is a real threat); the clone's, on as many views, did not."""
     heard, silent = stage.sink.from_host(stage.site.name), stage.sink.from_host(clone.name)
     findings.check("the source's plugin reaches the sink", bool(heard))
-    if hosted["egress"] == "rejected":
+    if egress == "rejected":
         findings.check("the sink got nothing from the clone", not silent, f"{silent[:2]}")
-    else:  # without root: the job's result says so, too
+    else:  # nothing below PHP holds it here, and the job's result says so, too
         leaked = [said for said in silent if b"/wp_remote_get" in said]
         findings.check("the sink got nothing from the clone through WordPress", not leaked, f"{leaked[:2]}")
-        findings.explain(
-            f"{len(silent)} connections by curl and fsockopen", f"egress is {hosted['egress']}; root could reject it"
-        )
+        for way in ("curl", "fsockopen"):
+            findings.not_made(f"the sink got nothing from the clone by {way}", f"egress: {egress}")
     strangers = len(stage.sink.heard) - len(heard) - len(silent)
     findings.check("nor from anybody unknown", strangers == 0, f"{strangers} connections")
-    mail = await asyncio.to_thread(lambda: list((Path(hosted["guard_state_dir"]) / "mail").iterdir()))
+    mail = await asyncio.to_thread(lambda: list((hosted.guard_state / "mail").iterdir()))
     findings.check("mail the clone sent lies in a file", bool(mail))
-
-
-async def _hosted(stage: Stage, clone_id: str) -> dict[str, Any]:
-    """What hosts the clone: its directories and web server."""
-    clones = (await status.read(stage.state))["clones"] or []
-    return next(clone for clone in clones if clone["clone_id"] == clone_id)
-
-
-def _clone_database(stage: Stage, job_id: str, clone: Site) -> Database:
-    password = (stage.state.directory / "mariadb.password").read_text().strip()
-    port = json.loads(stage.state.ports.read_text())["mariadb"]
-    return Database(port, password, f"wpc_{job_id.removeprefix('clone-')}", clone)
 
 
 def _left_out(result: Mapping[str, Any]) -> dict[str, str]:

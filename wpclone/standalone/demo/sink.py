@@ -8,15 +8,16 @@ from typing import Self
 
 
 class Sink:
-    """Listens on one loopback port. `heard` holds the first bytes of every connection."""
+    """Listens on one port of this machine's `address`. `heard` holds the first bytes of every connection."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
         self.port = port
+        self.address = address
         self.heard: list[bytes] = []
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._listen, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._listen, self.address, self.port)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -1,31 +1,28 @@
-"""Everything the demonstration needs around the service: a sample source with a MariaDB of its own, a sink, and `wpclone up`.
+"""What a demonstration needs besides the service: a directory, a sample source with a MariaDB of its own, and a sink.
 
-All of it lies in one directory, on ports of its own, and is gone at the end.
+All of it lies in one directory, on ports of its own, and is gone at the end. Who runs the service fills in the `Stage`: `local`
+here, the test cluster elsewhere.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import socket
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from wpclone.standalone import mariadb, status
-from wpclone.standalone.child import Account, Child
+from wpclone.standalone import mariadb
+from wpclone.standalone.child import Account
 from wpclone.standalone.demo.mapping import Site
 from wpclone.standalone.demo.sink import Sink
 from wpclone.standalone.demo.tables import Database
 from wpclone.standalone.mariadb import MariadbPlace
-from wpclone.standalone.programs import checkout
-from wpclone.standalone.readiness import answer_of
 from wpclone.standalone.sample_site import DatabaseAdmin, SampleOptions, SampleSite, make_sample_site
-from wpclone.standalone.state import State, packages_directory, read_document
+from wpclone.standalone.state import packages_directory
 
 Say = Callable[[str], None]
 _VISITOR_UID = 64995
@@ -33,100 +30,97 @@ _VISITOR_UID = 64995
 
 
 @dataclass(frozen=True)
+class Hosted:
+    """Where one clone lies: `docroot` as the clone itself names it, `files` and `guard_state` as they are on this machine."""
+
+    docroot: str
+    files: Path
+    guard_state: Path
+
+
+@dataclass(frozen=True)
 class Stage:
-    """What stands when the play begins."""
+    """What stands when the play begins.
+
+    `client` is where the service answers: server, rest, token. `environ` leads the command line there. `hosted` and
+    `clone_database` find what a clone is made of. `farewell` tells who wants to look around how to.
+    """
 
     source: SampleSite
     source_database: Database
     sink: Sink
-    state: State
     environ: Mapping[str, str]
+    client: Mapping[str, str]
+    hosted: Callable[[str], Awaitable[Hosted]]
+    clone_database: Callable[[str, Site], Database]
+    farewell: str
 
     @property
     def site(self) -> Site:
         """The source as an address."""
         return Site(self.source.url, str(self.source.docroot))
 
-    def client(self) -> dict[str, str]:
-        """What `wpclone up` wrote for its clients: server, rest, token."""
-        return read_document(self.state.client)
+
+Staged = Callable[[Mapping[str, str], Say], AbstractAsyncContextManager[Stage]]
+"""Builds the stage and takes it down again. Raises ServerNotReady, OSError."""
 
 
-@asynccontextmanager
-async def staged(environ: Mapping[str, str], say: Say) -> AsyncIterator[Stage]:
-    """Build the stage, yield it, and take everything down again. Raises ServerNotReady, FileNotFoundError, OSError."""
-    async with AsyncExitStack() as stack:
-        place = stack.enter_context(_directory(environ))
-        account = Account(_VISITOR_UID, _VISITOR_UID) if os.getuid() == 0 else Account.current()
-        source_port, sink_port, database_port = _free_ports(3)
-        state = State(place / "state")
-        inner = {
-            **environ,
-            "WPCLONE_STATE_DIR": str(state.directory),
-            "WPCLONE_ALLOW_SOURCE_HOSTS": f"source.localhost:{source_port}",
-        }
-        sink = await stack.enter_async_context(Sink(sink_port))
-        service = asyncio.create_task(_start_service(place, state, inner), name="start service")
-        stack.push_async_callback(_stop_service, service)
-        say("making a source site: 20 posts, 60 MB of uploads, a second administrator, a plugin that calls home")
-        db_place = MariadbPlace(place / "source-db", database_port, account)
-        password = await mariadb.prepare(db_place)
-        stack.push_async_callback((await mariadb.start(db_place, password)).stop)
-        options = SampleOptions(port=source_port, upload_bytes=60_000_000, sink=f"127.0.0.1:{sink_port}")
-        admin = DatabaseAdmin(database_port, "root", password)
-        packages = packages_directory(environ, uid=os.getuid())
-        source = await make_sample_site(place / "source", admin, packages=packages, account=account, options=options)
-        stack.push_async_callback(source.stop)
-        say(f"the source answers at {source.url}")
-        say("starting the service: MariaDB, nats-server, Envoy, server, worker")
-        await asyncio.shield(service)
-        say(f"the service is up, state in {state.directory}")
-        database = Database(database_port, password, source.database, Site(source.url, str(source.docroot)))
-        yield Stage(source, database, sink, state, inner)
+@dataclass(frozen=True)
+class Grounds:
+    """Where it takes place: a directory, and the source's name, address (where whoever copies it finds it) and ports."""
 
+    directory: Path
+    host: str
+    address: str
+    source_port: int
+    sink_port: int
+    database_port: int
 
-async def _start_service(place: Path, state: State, environ: Mapping[str, str]) -> Child:
-    """`wpclone up` as a process of its own, as anybody would start it. Returns when every part is ready."""
-    log = place / "up.log"
-    root = checkout()
-    env = {**environ, "PYTHONPATH": f"{root}:{root / 'gen'}"}
-    child = await Child.start(
-        "up", [sys.executable, "-m", "wpclone.cli", "up"], account=Account.current(), env=env, log=log, cwd=root
-    )
-
-    async def ready() -> bool | None:
-        return bool((await status.read(state)).get("ready")) or None
-
-    await answer_of(child, ready, within=180, log=log, grace=120)
-    return child
-
-
-async def _stop_service(service: asyncio.Task[Child]) -> None:
-    """Stop the service, also while it still starts. Its own failure to start was already told."""
-    if not service.done():
-        service.cancel()
-    await asyncio.wait([service])
-    if not service.cancelled() and service.exception() is None:
-        await service.result().stop(grace=120)
+    @property
+    def source(self) -> str:
+        """The source's `host:port`."""
+        return f"{self.host}:{self.source_port}"
 
 
 @contextmanager
-def _directory(environ: Mapping[str, str]) -> Iterator[Path]:
+def grounds(environ: Mapping[str, str], *, host: str = "source.localhost", address: str = "127.0.0.1") -> Iterator[Grounds]:
     """A new directory that the children's accounts may enter, gone afterwards. `TMPDIR` moves it."""
     path = Path(tempfile.mkdtemp(prefix="wpclone-demo-", dir=environ.get("TMPDIR", "/var/tmp")))  # noqa: S108  # mkdtemp's is private
     path.chmod(0o755)
     try:
-        yield path
+        yield Grounds(path, host, address, *free_ports(3, address))
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _free_ports(count: int) -> list[int]:
-    """Loopback ports nobody listens on, all different."""
+async def open_source(
+    stack: AsyncExitStack, on: Grounds, environ: Mapping[str, str], say: Say
+) -> tuple[SampleSite, Database, Sink]:
+    """Make the source, its database and the sink that its plugin calls; `stack` ends them. Raises ServerNotReady, OSError."""
+    sink = await stack.enter_async_context(Sink(on.sink_port, on.address))
+    say("making a source site: 20 posts, 60 MB of uploads, a second administrator, a plugin that calls home")
+    account = Account(_VISITOR_UID, _VISITOR_UID) if os.getuid() == 0 else Account.current()
+    db_place = MariadbPlace(on.directory / "source-db", on.database_port, account)
+    password = await mariadb.prepare(db_place)
+    stack.push_async_callback((await mariadb.start(db_place, password)).stop)
+    options = SampleOptions(
+        port=on.source_port, host=on.host, upload_bytes=60_000_000, sink=f"{on.address}:{on.sink_port}",
+        also_at="" if on.address == "127.0.0.1" else on.address,
+    )  # fmt: skip
+    admin = DatabaseAdmin(on.database_port, "root", password)
+    packages = packages_directory(environ, uid=os.getuid())
+    source = await make_sample_site(on.directory / "source", admin, packages=packages, account=account, options=options)
+    stack.push_async_callback(source.stop)
+    say(f"the source answers at {source.url}")
+    return source, Database(on.database_port, password, source.database, Site(source.url, str(source.docroot))), sink
+
+
+def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
+    """Ports of `address` that nobody listens on, all different."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((address, 0))
         return [int(probe.getsockname()[1]) for probe in probes]
     finally:
         for probe in probes:

@@ -27,7 +27,7 @@ class Answer:
 
 @dataclass
 class Visitor:
-    """Keeps the cookies of one site. Every name under `.localhost` is this machine (RFC 6761 §6.3)."""
+    """Keeps the cookies of one site. Names under `.localhost` (RFC 6761 §6.3) and `.test` (§6.2: nobody's) are this machine."""
 
     cookies: dict[str, str] = field(default_factory=dict)
 
@@ -45,7 +45,7 @@ class Visitor:
 
     def _ask(self, method: str, url: str, body: bytes | None = None) -> Answer:
         parts = urlsplit(url)
-        here = parts.hostname in {"127.0.0.1", "localhost"} or str(parts.hostname).endswith(".localhost")
+        here = parts.hostname in {"127.0.0.1", "localhost"} or str(parts.hostname).endswith((".localhost", ".test"))
         if parts.scheme != "http" or not here:
             raise OSError(f"the demonstration stays on this machine, and {url} does not")
         connection = http.client.HTTPConnection("127.0.0.1", parts.port or 80, timeout=_TIMEOUT)

@@ -1,0 +1,65 @@
+"""The images a demonstration runs, as this checkout has them: built when their inputs changed, and given to the node."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from tests.cluster import node
+from tests.cluster.place import ClusterPlace, cache
+
+ROOT = Path(__file__).parents[2]
+_INPUTS = {
+    "clone": (
+        "deploy/docker/images", "deploy/docker/clone", "deploy/docker/web_configuration.py", "wpclone/standalone/apache.py",
+        "wpclone/standalone/apache.conf.template", "wpclone/standalone/php.ini.template", "workers/runtimes/manifests.py",
+    ),
+    "service": (
+        "deploy/docker/images", "deploy/docker/service", "requirements/service.txt", "wpclone", "server", "workers", "gen",
+    ),
+    "nats": ("deploy/docker/images", "deploy/docker/nats", "requirements/dev.txt"),
+    "envoy": ("deploy/docker/images", "deploy/docker/envoy", "requirements/dev.txt"),
+}  # fmt: skip
+"""What each image is made of; a change of the base's Debian packages is no reason to build again."""
+_BUILD_SECONDS = 1800
+
+
+def give_images(place: ClusterPlace) -> dict[str, str]:
+    """Have every image on the node; their names by kind. Raises RuntimeError when one cannot be built."""
+    names = {kind: f"localhost/wpclone-{kind}:{_digest(paths)}" for kind, paths in _INPUTS.items()}
+    there = set(node.images(place))
+    for kind, name in names.items():
+        if name in there:
+            continue
+        archive = cache() / "images" / name.rpartition(":")[2] / f"wpclone-{kind}.tar"
+        if not archive.exists():
+            _build(kind, name.rpartition(":")[2], archive)
+        node.load_image(place, archive)
+    return names
+
+
+def _digest(paths: Sequence[str]) -> str:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", *paths],
+        cwd=ROOT, capture_output=True, timeout=60, check=True,
+    ).stdout  # fmt: skip
+    digest = sha256()
+    for name in sorted(filter(None, listed.decode().split("\0"))):
+        if (ROOT / name).is_file():
+            digest.update(name.encode() + b"\0" + (ROOT / name).read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def _build(kind: str, version: str, archive: Path) -> None:
+    """One image; older archives of its kind go, because each is hundreds of megabytes."""
+    for older in archive.parent.parent.glob(f"*/{archive.name}"):
+        older.unlink()
+    built = subprocess.run(
+        ["nice", "-n", "10", ROOT / "deploy" / "docker" / "images", archive.parent, kind],
+        env=os.environ | {"VERSION": version, "LAYERS": "1"}, stdout=subprocess.PIPE, timeout=_BUILD_SECONDS, check=False,
+    )  # fmt: skip
+    if built.returncode:
+        raise RuntimeError(f"the image {kind} cannot be built; see above")
