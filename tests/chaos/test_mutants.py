@@ -25,8 +25,8 @@ _RECORDS = "tests/contract/test_step_records.py"
 _KNOWN = f"{_RECORDS}::test_a_write_under_an_old_fence_leaves_nothing_also_when_the_job_was_known"
 _LATE = "tests/integration/test_mysql_store_troubles.py::test_a_write_that_comes_through_after_it_was_given_up_and_written_again_changes_nothing"
 _CANCELLED = f"{_JOBS}::test_a_cancel_request_forbids_completion"
-_WATCH = "tests/integration/test_grpc.py::test_a_watch_misses_nothing_when_the_change_comes_while_it_reads"
-_WAIT = "tests/integration/test_grpc.py::test_a_wait_misses_no_end_that_comes_while_it_reads"
+_WATCH = "tests/integration/test_grpc_watch.py::test_a_watch_misses_nothing_when_the_change_comes_while_it_reads"
+_WAIT = "tests/integration/test_grpc_watch.py::test_a_wait_misses_no_end_that_comes_while_it_reads"
 
 _READ_FIRST = r"""\1job = await self._job(who, job_id)
 \1with \2:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from prometheus_client import CollectorRegistry
@@ -23,8 +24,10 @@ from server.watch import Beat
 from wpclone.core.bus import subjects
 from wpclone.core.bus.memory import MemoryBus
 from wpclone.core.clock import SystemClock
-from wpclone.core.jobs.job import Claim, Job, Limits, Principal
-from wpclone.core.jobs.transitions import Transition
+from wpclone.core.jobs import transitions
+from wpclone.core.jobs.job import Claim, Job, JobError, Limits, Principal, Step
+from wpclone.core.jobs.states import CloneState, StepState, Verdict
+from wpclone.core.jobs.transitions import CloneChange, Transition
 from wpclone.core.jobs.view import event
 from wpclone.core.metrics import Metrics
 from wpclone.core.secrets import KeyRing
@@ -123,3 +126,30 @@ def details(error: grpc.aio.AioRpcError) -> Sequence[Any]:
         assert detail.Unpack(message)
         found.append(message)
     return found
+
+
+async def refused(call: Any) -> grpc.aio.AioRpcError:
+    """The error of a unary call, or of a stream's first message."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await (call.read() if hasattr(call, "read") else call)
+    return caught.value
+
+
+async def make_ready(edge: Edge, job_id: str) -> Job:
+    """What a worker does at the end of a clone job."""
+    claim = await edge.claim(job_id)
+    change = CloneChange(CloneState.READY, url="http://clone.localhost:8000", admin_login="admin", starts_ttl=True)
+    result = {
+        "clone_url": "http://clone.localhost:8000", "username": "admin", "rows": 12, "files": 34, "bytes": 5_000_000_000,
+        "copy_seconds": 1.5, "consistency": "SNAPSHOT", "egress": "rejected", "report": {"left_out_tables": ["wp_x"], "n": 1},
+    }  # fmt: skip
+    return await edge.apply(transitions.completed(claim, result=result, status_message="Clone ready", clone=change))
+
+
+async def fail(edge: Edge, claim: Claim) -> Job:
+    """What a worker does with a clone job whose source does not answer."""
+    step = Step("preflight", 1, StepState.FAILED, attempts=1)
+    error = JobError("The source does not answer.", "SOURCE_UNREACHABLE", "preflight", {"host": "example.com"})
+    await edge.apply(transitions.condemned(claim, Verdict.FAIL, error, step, status_message="Undoing"))
+    clone = CloneChange(CloneState.FAILED)
+    return await edge.apply(transitions.failed(claim, clone=clone, needs_attention=False, status_message="Failed"))
