@@ -1,7 +1,7 @@
 """The programs a test cluster is made of: built once from Go modules, kept by version, found on PATH otherwise.
 
 `go install k8s.io/kubernetes/...` does not work, because that module requires staging modules at versions that do not exist; the
-module in kube/ replaces them. Source: kubernetes.md §4.2.
+module in kube/ replaces them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The node: containerd, kubelet and kube-proxy on a bridge that leads nowhere outside this machine. Needs root and cgroups.
 
-Traps (kubernetes.md §4.3b): Debian's iptables-nft lacks what kube-proxy asks for, so it gets the legacy tools by PATH; without
+Traps: Debian's iptables-nft lacks what kube-proxy asks for, so it gets the legacy tools by PATH; without
 CAP_SYS_RESOURCE runc needs `restrict_oom_score_adj`; a node whose address is loopback gets no addresses at all.
 """
 

@@ -2,7 +2,7 @@
 
 Pure. Container states are read before events: events may be missing, counted zero, or an hour old. The Job's events count only
 while there is no pod: with a refused pod there is nothing else to read. An unschedulable pod is not the end where nodes can come.
-Source: kubernetes.md §1.3.
+Source: Kubernetes' pkg/kubelet (images, container) and pkg/scheduler, whose reasons these are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The narrow port to a Kubernetes API server: six verbs on plain JSON objects, over `kubernetes.aio`.
 
 The library gives configuration, TLS and token rotation; its models are not used, because one partial object would fail a whole
-list, and its watch is not used, because it takes error pages for events (kubernetes.md §2.3). Every call has a timeout; every
+list, and its watch is not used, because it takes error pages for events. Every call has a timeout; every
 answer's status is looked at before its body.
 """
 

@@ -1,4 +1,4 @@
-"""Keeps a copy of all objects of one kind, by watching: one connection however many clones wait (kubernetes.md §2.4).
+"""Keeps a copy of all objects of one kind, by watching: one connection however many clones wait.
 
 List, then watch from there. Anything that is not a Kubernetes event is an error; every error pauses, with full jitter up to 30
 seconds or as long as the server asks; also a clean end of the stream pauses a little. 410 lists anew. A connection that has gone

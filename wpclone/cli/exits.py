@@ -81,7 +81,7 @@ def exit_of_reason(reason: str) -> Exit:
 
 
 def exit_of_job(status: str) -> Exit:
-    """The exit code for a job in this status (the seed's word); a job that isn't finished is `STILL_RUNNING`."""
+    """The exit code for a job in this status (`Job.status`); a job that isn't finished is `STILL_RUNNING`."""
     return _JOB_ENDS.get(status, Exit.STILL_RUNNING)
 
 

@@ -1,8 +1,8 @@
 """Which files of a site a clone does not get, each with the reason the report gives.
 
 Paths are bytes relative to the docroot, as the copy lays them out (the content directory is `wp-content` there). Sources: the
-drop-ins WordPress loads are listed in wp-admin/includes/plugin.php (`_get_dropins`), the directories in research on what
-migration tools skip.
+drop-ins WordPress loads are listed in wp-admin/includes/plugin.php (`_get_dropins`), the
+directories are those that migration tools skip.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class JobKind(StrEnum):
-    """What was asked for; the value is the seed's `type`."""
+    """What was asked for; the value is `Job.type`."""
 
     CLONE = "clone"
     RESTORE = "restore"
@@ -12,7 +12,7 @@ class JobKind(StrEnum):
 
 
 class JobState(StrEnum):
-    """Where a job is; the value is the seed's `status`."""
+    """Where a job is; the value is `Job.status`."""
 
     PENDING = "pending"
     RUNNING = "running"
