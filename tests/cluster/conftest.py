@@ -206,10 +206,11 @@ class Volumes:
     directory: Path
     made: list[str] | None = None
 
-    def make(self, namespace: str, clone_id: str) -> None:
+    def make(self, namespace: str, clone_id: str, owner: int = 33) -> None:
         path = self.directory / clone_id
         path.mkdir(parents=True)
-        os.chown(path, 33, 33)
+        os.chown(path, owner, owner)
+        path.chmod(0o755)
         name = f"{namespace}-{clone_id}"
         self.made = [*(self.made or []), name]
         volume = {

@@ -120,18 +120,6 @@ async def test_a_deadline_ends_the_clone_without_the_service(bench: ClusterBench
     assert raised.value.code == "CLONE_EXPIRED"
 
 
-async def test_twenty_waiting_clones_list_and_watch_less_than_once_a_second(cluster: Clusterwide) -> None:
-    async with cluster.bench(patience=8, cpu_request="64", cpu="64") as bench:
-        clones = [new_clone_id() for _ in range(20)]
-        await asyncio.gather(*(bench.runtime.create(clone_id) for clone_id in clones))
-        ends = await asyncio.gather(*(bench.runtime.ready(clone_id) for clone_id in clones), return_exceptions=True)
-        assert all(isinstance(end, RetryLater) for end in ends), ends
-        counted = [sample for family in bench.metrics.registry.collect() for sample in family.samples]
-        lists = sum(sample.value for sample in counted if sample.name == "clone_cluster_relists_total")
-        errors = sum(sample.value for sample in counted if sample.name == "clone_cluster_errors_total")
-        assert (lists, errors) == (3, 0)
-
-
 async def test_a_killed_api_server_is_waited_for_and_what_happened_is_seen(
     cluster: Clusterwide, own_cluster: ClusterPlace
 ) -> None:

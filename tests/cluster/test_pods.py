@@ -16,7 +16,7 @@ from tests.support.hosting import KEY, SALT, fetch, new_clone_id
 from tests.support.kubernetes_bench import put_files
 from tests.support.wait import until_async
 from workers.runtimes import Content, Place
-from wpclone.core.jobs.errors import Fatal, RetryLater
+from wpclone.core.jobs.errors import RetryLater
 from wpclone.wordpress.guard import GuardSettings, guard_config, guard_files
 
 pytestmark = pytest.mark.timeout(300)
@@ -137,18 +137,6 @@ async def test_a_clone_no_node_has_room_for_is_told_at_once(cluster: Clusterwide
             await bench.runtime.ready(clone_id, told.append)
         assert raised.value.code == "UNSCHEDULABLE"
         assert "Insufficient cpu" in told[-1]
-
-
-async def test_a_container_that_needs_more_memory_than_it_may_have_fails_the_step(
-    cluster: Clusterwide, clone_image: str, volumes: Volumes
-) -> None:
-    async with cluster.bench(image=clone_image, patience=150, memory="8Mi", memory_request="8Mi") as bench:
-        clone_id = new_clone_id()
-        await in_thread(volumes.make, bench.namespace, clone_id)
-        await bench.runtime.create(clone_id)
-        with pytest.raises(Fatal) as raised:
-            await bench.runtime.ready(clone_id)
-        assert raised.value.code == "OUT_OF_MEMORY"
 
 
 async def test_a_stopped_kubelet_takes_no_clone_away(own_cluster: ClusterPlace, bench: ClusterBench, volumes: Volumes) -> None:

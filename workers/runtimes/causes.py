@@ -21,6 +21,7 @@ _HOPELESS_PULL = re.compile(
     r"not found|manifest unknown|unauthorized|denied|forbidden|does not exist|no match for platform", re.I
 )
 _REFUSED_POD = re.compile(r"violates PodSecurity|denied the request|must specify|is forbidden|is invalid", re.I)
+_NO_SECRET = re.compile(r"(secret|configmap) \S+ not found", re.I)
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
 
@@ -84,7 +85,12 @@ def _of_pod(pod: Manifest, events: Sequence[Manifest]) -> Iterator[Cause]:
             yield cause
     uid = _map(pod, "metadata").get("uid")
     for event in events:
-        if event.get("reason") in ("FailedMount", "FailedAttachVolume") and _map(event, "involvedObject").get("uid") == uid:
+        if event.get("reason") not in ("FailedMount", "FailedAttachVolume") or _map(event, "involvedObject").get("uid") != uid:
+            continue
+        if _NO_SECRET.search(str(event.get("message", ""))):
+            # Nothing makes it anew: it came before the pod, and somebody took it away.
+            yield Cause("SECRET_MISSING", _sentence("What the clone's pod needs has gone", event), 15)
+        else:
             yield Cause("VOLUME_NOT_READY", _sentence("The clone's volume cannot be mounted yet", event))
 
 

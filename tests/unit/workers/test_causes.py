@@ -51,6 +51,15 @@ def test_a_pods_state_is_one_cause_with_its_grace(status: dict[str, Any], code: 
     assert (cause.code, cause.grace) == (code, grace)
 
 
+def test_a_secret_that_has_gone_is_the_end_and_a_volume_that_is_late_is_not() -> None:
+    waiting = pod(pending("ContainerCreating"))
+    gone = event("FailedMount", 'MountVolume.SetUp failed for volume "key" : secret "clone-1-receiver" not found', "pod")
+    late = event("FailedAttachVolume", "AttachVolume.Attach failed", "pod")
+    found = causes(JOB, [waiting], [gone, late])
+    assert [(cause.code, cause.grace) for cause in found] == [("SECRET_MISSING", 15), ("VOLUME_NOT_READY", None)]
+    assert 'secret "clone-1-receiver" not found' in found[0].message
+
+
 def test_the_message_names_the_image_and_what_the_registry_said() -> None:
     cause = worst(JOB, [pod(pending("ErrImagePull", "manifest unknown"))], [])
     assert "registry.example/clone:1" in cause.message
