@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-LANES = ("jobs", "rewrite", "copy", "memory")
+LANES = ("jobs", "rewrite", "copy", "clone_of_clone", "memory")
 
 
 def main() -> int:

@@ -51,14 +51,15 @@ def _take(
     writer: TreeWriter, place: bytes, items: Sequence[Indexed], brought: Sequence[Brought]
 ) -> Iterator[tuple[int, CopiedFile] | None]:
     """Give whole files their names; yields what is done, and None often, so that this can be cut."""
+    held = memoryview(bytearray(_PIECE))  # one for all: fresh memory for each piece costs as much as its sum
     for number, (item, found) in enumerate(zip(items, brought, strict=True)):
         if not found.is_whole:
             continue
         path = place + b"/%d" % number
         digest, opened = hashlib.sha256(), os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
-            while piece := os.read(opened, _PIECE):
-                digest.update(piece)
+            while size := os.readv(opened, [held]):
+                digest.update(held[:size])
                 yield None
             os.fchmod(opened, (item.entry.mode & 0o755) | 0o600)
             os.utime(opened, (found.mtime, found.mtime))
