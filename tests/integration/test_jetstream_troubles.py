@@ -1,6 +1,7 @@
 """What the bus does when NATS is down, comes back, forgets, or sends garbage."""
 
 import asyncio
+import threading
 
 import pytest
 from nats.aio.client import Client
@@ -72,6 +73,20 @@ async def test_a_restart_of_the_broker_loses_no_ring_and_listeners_hear_on(own_n
         await until_async(hears, within=10)
         listener.cancel()
         await asyncio.wait([listener])
+
+
+async def test_a_bus_that_closes_while_the_broker_is_away_leaves_nothing_that_goes_on(own_nats: Nats) -> None:
+    before = asyncio.all_tasks()
+    async with connected_bus(own_nats) as bus:
+        await asyncio.to_thread(own_nats.stop)
+        try:
+            await until_async(lambda: _is(not bus.is_connected), within=10)
+            # The loop stands still past the next try to connect: its refusal comes in the same turn as the close.
+            threading.Event().wait(1.5)
+            await bus.close()
+            await until_async(lambda: _is(asyncio.all_tasks() <= before), within=20)
+        finally:
+            await asyncio.to_thread(own_nats.start)
 
 
 async def test_a_lost_stream_is_made_anew_by_the_next_ring_and_somebody_is_told(own_nats: Nats) -> None:

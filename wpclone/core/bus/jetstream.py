@@ -104,7 +104,7 @@ class JetStreamBus:
         self._is_ensuring = asyncio.Lock()
         self._was_made_anew = False  # for `ensure`
         self._owes_anew = False  # for `anew`
-        self._is_closing = False
+        self._closer: asyncio.Task[Any] | None = None
         self._pullers: dict[Priority, JetStreamContext.PullSubscription] = {}
         self._taking = {priority: asyncio.Lock() for priority in Priority}
         self._keeper: asyncio.Task[None] | None = None
@@ -218,7 +218,7 @@ class JetStreamBus:
 
     async def close(self) -> None:
         """See Bus.close."""
-        self._is_closing = True
+        self._closer = asyncio.current_task()
         if self._keeper is not None:
             await end(self._keeper)
             self._keeper = None
@@ -307,17 +307,24 @@ class JetStreamBus:
 
     async def _on_error(self, error: Exception) -> None:
         log.debug("bus.error", reason=repr(error))
+        if self._closer is not None and asyncio.current_task() is not self._closer:
+            # A cancel that comes in the same turn as a refused connection is lost (python/cpython#86296): nats-py would go on
+            # reconnecting after its close, and a process that ends while the broker is away would wait for that for ever.
+            raise asyncio.CancelledError
 
     async def _on_disconnected(self) -> None:
-        if not self._is_closing:
+        if self._closer is None:
             log.warning("bus.disconnected")
 
     async def _on_reconnected(self) -> None:
+        if self._closer is not None:
+            await self._nats.close()
+            return
         log.info("bus.connected")
         self._uneasy.set()
 
     async def _on_close(self) -> None:
-        if not self._is_closing:
+        if self._closer is None:
             log.error("bus.closed")
             if self._on_closed is not None:
                 self._on_closed()
