@@ -92,13 +92,14 @@ def test_a_clone_goes_back_to_its_site_and_what_happened_there_since_stays(servi
 
 @dataclass
 class Visits:
-    """A visitor who looks at the home page all the time: which states of it were seen."""
+    """A visitor who looks at the home page all the time: which states of it were seen, and how often it was whole."""
 
     url: str
     name: str
     title: str
     seen: set[tuple[bool, bool]] = field(default_factory=set)
     odd: list[str] = field(default_factory=list)
+    whole: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -109,6 +110,7 @@ class Visits:
             if page.status != 200 or "</html>" not in page.text:
                 self.odd.append(f"{page.status}: {page.text[:200]}")
             else:
+                self.whole += 1
                 self.seen.add((f"<title>{self.name}" in page.text, self.title in page.text))
 
 

@@ -105,4 +105,7 @@ async def test_killed_at_each_step_of_200_megabytes_the_site_is_old_or_new(
             await kill_at(staged, all_of_them=True)
     late = [f"whole after {seconds:.1f} s" for seconds in staged.recovery if seconds > WHOLE_WITHIN]
     kills = len(staged.recovery)
-    note("A restore of 200 MB killed at each step, there and back", Findings(kills, violations=late, recovery=staged.recovery))
+    note(
+        "A restore of 200 MB killed at each step, there and back",
+        Findings(kills, violations=late, recovery=sorted(staged.recovery)),
+    )
