@@ -16,13 +16,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.conftest import Clusterwide, Volumes, clone_objects, in_thread
+from tests.cluster.conftest import Clusterwide, Volumes, clone_objects, in_thread, kubectl
 from tests.support.fault_proxy import fault_proxy
 from tests.support.hosting import new_clone_id
 from tests.support.places import free_port, open_directory
 from tests.support.servers import SERVICE, Mariadb, Nats
 from tests.support.source_site import SourceSite
 from tests.support.stores import migrated_database, open_mysql_store, with_customer
+from tests.support.wait import until_async
 from workers.clone_databases import database_name
 from workers.clone_plan import VERSION
 from workers.delete_plan import VERSION as DELETE_VERSION
@@ -49,8 +50,8 @@ class JobYard:
     place: Path
     workers: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
 
-    def start(self, failpoint: str = "", *, slots: int = 8) -> "subprocess.Popen[bytes]":
-        """`python -m workers`, as the account that the service has."""
+    def start(self, failpoint: str = "", *, slots: int = 8, program: tuple[str, ...] = ("workers",)) -> "subprocess.Popen[bytes]":
+        """`python -m workers`, as the account that the service has; or another program that is one."""
         env = self.settings | {
             "WPCLONE_FAILPOINT": failpoint, "WPCLONE_WORKER_SLOTS": str(slots),
             "WPCLONE_WORKER_NAME": f"w{len(self.workers) + 1}",
@@ -58,7 +59,8 @@ class JobYard:
         }  # fmt: skip
         identity: dict[str, Any] = {"user": SERVICE.uid, "group": SERVICE.gid, "extra_groups": []} if os.getuid() == 0 else {}
         with (self.place / "workers.log").open("ab") as log:
-            worker = subprocess.Popen([sys.executable, "-m", "workers"], env=env, cwd="/", stdout=log, stderr=log, **identity)
+            words = [sys.executable, "-m", *program]
+            worker = subprocess.Popen(words, env=env, cwd="/", stdout=log, stderr=log, **identity)
         self.workers.append(worker)
         return worker
 
@@ -97,6 +99,20 @@ class JobYard:
         except TimeoutError:
             raise AssertionError(f"not ended within {within} s: {list(jobs.values())}\n{self.said()[-4000:]}") from None
         return [jobs[job_id] for job_id in job_ids]
+
+    async def reached(self, job_id: str, step: str, *, within: float) -> None:
+        """Return once this step of the job has begun."""
+
+        async def has_begun() -> bool:
+            job = await self.store.get_job(job_id)
+            return job is not None and any(each.name == step for each in job.steps)
+
+        await until_async(has_begun, within=within, every=0.02)
+
+    def pods(self, clone_id: str) -> list[str]:
+        """The names of the clone's pods that are not on their way out."""
+        told = json.loads(kubectl("get", "pods", "-n", self.namespace, "-l", f"wpclone.io/clone={clone_id}", "-o", "json"))
+        return [item["metadata"]["name"] for item in told["items"] if "deletionTimestamp" not in item["metadata"]]
 
     def left_of(self, clone_ids: list[str]) -> list[str]:
         """What is still there of these clones: objects in the cluster, databases and users on MySQL."""

@@ -1,23 +1,30 @@
 """Whole clone jobs by real workers: pods that serve the source's content, and nothing left after the delete job."""
 
 import asyncio
+import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.cluster.conftest import Clusterwide, Volumes, clone_objects, in_thread
+from tests.cluster.conftest import Clusterwide, Volumes, clone_objects, in_thread, kubectl
+from tests.cluster.control_plane import answers
 from tests.cluster.job_yard import JobYard, job_yard
+from tests.cluster.place import ClusterPlace
+from tests.cluster.processes import start_again, stop
 from tests.support.hosting import fetch
 from tests.support.servers import Mariadb, Nats
 from tests.support.source_site import SourceSite, running_source_site
 from tests.support.wait import until_async
 from workers.clone_databases import database_name
+from workers.runtimes.cluster_api import JOBS, PODS, ClusterApi, Kind, connect
 from wpclone.core.jobs.job import Job
-from wpclone.core.jobs.states import JobState
+from wpclone.core.jobs.states import CloneState, JobState
+from wpclone.core.supervise import end
 
 pytestmark = pytest.mark.timeout(420)
 STEPS = ("create_database", "create_site", "copy_files", "copy_tables", "guard")
@@ -98,6 +105,90 @@ async def test_jobs_whose_worker_is_killed_after_any_effect_are_finished_by_anot
     for clone_id in clone_ids:
         await is_whole(yard, clone_id)
     await deleted(yard, clone_ids, within=120)
+
+
+async def test_a_pod_deleted_in_the_middle_of_the_copy_costs_the_job_nothing(yard: JobYard) -> None:
+    yard.start()
+    clone_id = await yard.accept()
+    await yard.reached(clone_id, "copy_files", within=120)
+    (before,) = yard.pods(clone_id)
+    await in_thread(kubectl, "delete", "pod", before, "-n", yard.namespace, "--grace-period=1", "--wait=false")
+    completed(await yard.ended(clone_id, within=200))
+    assert before not in yard.pods(clone_id)
+    await is_whole(yard, clone_id)
+
+
+async def test_controllers_and_api_server_killed_in_the_middle_of_a_job_are_waited_for(
+    yard: JobYard, own_cluster: ClusterPlace
+) -> None:
+    yard.start()
+    clone_id = await yard.accept()
+    await yard.reached(clone_id, "create_site", within=120)
+    for name in ("controllers", "apiserver"):
+        await in_thread(stop, own_cluster.directory, name, signal.SIGKILL)
+    try:
+        await until_async(lambda: in_thread(lambda: "reflector.waits" in yard.said()), within=60)
+    finally:
+        await in_thread(start_again, own_cluster.directory, "apiserver")
+        # The controllers end at once where the API server does not know them yet.
+        await until_async(lambda: in_thread(answers, own_cluster, "/readyz"), within=90, every=0.2)
+        await in_thread(start_again, own_cluster.directory, "controllers")
+    completed(await yard.ended(clone_id, within=240))
+    await is_whole(yard, clone_id)
+    await deleted(yard, [clone_id], within=120)
+
+
+async def test_a_clone_that_ended_without_the_service_leaves_its_job_and_database_to_the_next_sweep(yard: JobYard) -> None:
+    worker = yard.start()
+    clone_id = await yard.accept()
+    completed(await yard.ended(clone_id, within=200))
+    worker.kill()
+    await asyncio.to_thread(worker.wait, 10)
+    patch = json.dumps({"spec": {"activeDeadlineSeconds": 1, "ttlSecondsAfterFinished": 1}})
+    await in_thread(kubectl, "patch", "job", clone_id, "-n", yard.namespace, "--type=merge", "-p", patch)
+    await until_async(lambda: in_thread(lambda: clone_objects(yard.namespace) == {("Job", clone_id)}), within=90)
+    assert {each.split()[0] for each in yard.left_of([clone_id])} == {"Job", "database", "user"}
+    yard.start()
+    await until_async(lambda: in_thread(lambda: not yard.left_of([clone_id])), within=90)
+    clone = await yard.store.get_clone(clone_id)
+    assert clone is not None
+    assert clone.state in (CloneState.DELETING, CloneState.DELETED)
+
+
+async def test_an_image_that_cannot_be_pulled_is_in_the_jobs_message_a_second_after_the_cluster_knows(yard: JobYard) -> None:
+    """Measured against a watch of our own: from the Job's release to the pod's words, and from there to the job's message."""
+    image = "127.0.0.1:1/wpclone/absent:1"
+    yard.settings["WPCLONE_KUBERNETES_IMAGE"] = image
+    known: dict[str, float] = {}
+    async with connect(Path(yard.settings["WPCLONE_KUBERNETES_KUBECONFIG"])) as api:
+        watching = [asyncio.create_task(noted(api, yard.namespace, kind, known)) for kind in (JOBS, PODS)]
+        try:
+            yard.start()
+            clone_id = await yard.accept()
+            told = await until_async(lambda: message_with(yard, clone_id, image), within=120, every=0.02)
+            at = time.monotonic()
+            await until_async(lambda: in_thread(lambda: len(known) == 2), within=10)
+        finally:
+            await end(*watching)
+    print(f"from release to message {at - known['jobs']:.2f} s, from the pod's state to message {at - known['pods']:.2f} s")
+    assert "connection refused" in told or "cannot be pulled" in told
+    assert at - known["pods"] < 1
+    assert at - known["jobs"] < 5
+
+
+async def message_with(yard: JobYard, clone_id: str, words: str) -> str:
+    """The job's status message when it has these words."""
+    job = await yard.store.get_job(clone_id)
+    return job.status_message if job and words in job.status_message else ""
+
+
+async def noted(api: ClusterApi, namespace: str, kind: Kind, known: dict[str, float]) -> None:
+    """Write down when a Job was released, and when a pod's image was first said not to come."""
+    async for line in api.watch(kind, namespace, "", "0", seconds=200):
+        thing = json.loads(line)["object"]
+        waits = "ImagePull" in line.decode() and "127.0.0.1:1" in line.decode()
+        if waits if kind is PODS else thing.get("spec", {}).get("suspend") is False:
+            known.setdefault(kind.plural, time.monotonic())
 
 
 @pytest.mark.skipif(not os.environ.get("CLUSTER_MANY"), reason="takes minutes: set CLUSTER_MANY=20")
