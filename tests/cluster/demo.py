@@ -160,8 +160,9 @@ async def _client(stack: AsyncExitStack, service: ClusterService, directory: Pat
     (port,) = free_ports(1)
     log = directory / "port-forward.log"
     child = await Child.start(
-        "port-forward", service.forwarding(port), account=Account.current(), env={"PATH": os.environ["PATH"]}, log=log
-    )
+        "port-forward", service.forwarding(port), account=Account.current(), log=log, cwd=directory,
+        env={"PATH": os.environ["PATH"], "HOME": str(directory)},  # kubectl keeps a cache there
+    )  # fmt: skip
     stack.push_async_callback(child.stop)
 
     async def answers() -> bool | None:
