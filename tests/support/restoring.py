@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.source_site import SourceSite, agent_of
+from yarl import URL
+
+from tests.support.source_site import SourceSite, agent_of, site_session
 from wpclone.wordpress.agent.client import AgentClient
 from wpclone.wordpress.inspect import SiteReport, inspect
 from wpclone.wordpress.progress import Counts, Progress
@@ -146,3 +148,10 @@ def files(root: Path) -> dict[str, object]:
         elif path.is_file():
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
+
+
+async def home_page(site: SourceSite) -> tuple[int, str]:
+    """The status and the text of a site's home page."""
+    async with site_session() as session:
+        page = await session.fetch("GET", URL(site.url + "/"))
+        return page.status, page.body.decode()

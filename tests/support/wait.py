@@ -32,3 +32,12 @@ async def until_async(check: Callable[[], Awaitable[T]], *, within: float, every
         if time.monotonic() > end:
             raise AssertionError(f"not true within {within} s: {check!r} (last: {value!r})")
         await asyncio.sleep(every)
+
+
+async def until_holds(condition: Callable[[], bool], *, within: float) -> None:
+    """`until_async` for what needs no waiting to look at. Raises TimeoutError."""
+
+    async def look() -> bool:
+        return condition()
+
+    await until_async(look, within=within)
