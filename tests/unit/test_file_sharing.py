@@ -62,7 +62,7 @@ def test_where_it_cannot_the_bytes_are_copied(
 def test_what_the_kernel_began_and_cannot_go_on_with_is_copied_from_the_start(
     sites: tuple[SiteDirectories, SiteDirectories], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copied, real = [], os.copy_file_range
+    copied, real = list[int](), os.copy_file_range
 
     def once(source: int, made: int, size: int) -> int:
         if copied:
