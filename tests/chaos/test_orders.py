@@ -10,6 +10,7 @@ from tests.support.chaos import Field
 from tests.support.chaos_table import note
 from tests.support.chaos_worker import RETRY, STEPS
 from tests.support.history import judge, part
+from tests.support.wait import until_async
 from wpclone.core.bus import subjects
 from wpclone.core.jobs.errors import JobFinished
 from wpclone.core.jobs.job import Limits
@@ -35,12 +36,17 @@ async def cancelled_anywhere(place: Field, jobs: int) -> float:
     for wave in waves:
         await asyncio.gather(*(one(number) for number in wave))
     await place.ended(place.accepted, within=90)
+    assert place.ids("lapses > 0 OR status = 'failed'") == []
+    return slowest_verdict(place)
+
+
+def slowest_verdict(place: Field) -> float:
+    """The longest time in seconds from a cancel to its verdict, after which the worker undoes."""
     waits = place.rows(
         "SELECT h.job_id, MIN(h.at) - TIMESTAMPDIFF(MICROSECOND, '1970-01-01', j.cancel_requested_at) / 1e6 AS waited"
         " FROM job_history h JOIN jobs j USING (job_id) WHERE h.verdict = 'cancel' GROUP BY h.job_id ORDER BY waited"
     )
     assert waits
-    assert place.ids("lapses > 0 OR status = 'failed'") == []
     return float(waits[-1][1])
 
 
@@ -56,6 +62,26 @@ async def test_200_cancels_leave_nothing(place: Field) -> None:
     slowest = await cancelled_anywhere(place, 200)
     note("R19 cancels at every moment, 200", judge(place))
     print(f"slowest verdict {slowest:.2f} s after its cancel")
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+async def test_cancels_without_the_broker_come_with_the_next_renewal(place: Field) -> None:
+    for _ in range(2):
+        place.start(slots=8)
+    jobs = await place.accept(16, millis=16_000)
+    begun = "SELECT COUNT(DISTINCT job_id) FROM effect_log WHERE what = 'do'"
+    await until_async(lambda: asyncio.to_thread(lambda: place.count(begun) == len(jobs)), within=30)
+    await asyncio.to_thread(place.nats.stop)
+    for job in jobs:
+        await place.store.request_cancel(job)
+        await asyncio.sleep(0.3)
+    await place.ended(jobs, within=90)
+    slowest = slowest_verdict(place)
+    note("R19 cancels without NATS", judge(place))
+    print(f"slowest verdict {slowest:.2f} s after its cancel, without NATS")
+    assert place.ids("status <> 'cancelled'") == []
+    assert slowest <= 6
 
 
 async def test_calls_cancelled_in_flight_leave_the_pool_whole(place: Field) -> None:
@@ -94,6 +120,7 @@ async def test_a_flood_delays_another_customer_by_little(place: Field) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(900)
 async def test_a_thousand_jobs_without_a_cap_delay_anothers_five_by_no_more_than_their_number(place: Field) -> None:
     await place.store.create_customer("globex", Limits())
     for _ in range(2):
@@ -110,6 +137,8 @@ async def test_a_thousand_jobs_without_a_cap_delay_anothers_five_by_no_more_than
         ((went_first,),) = place.rows(begun_between, beside, beside)
         # As many as the five, and those for which a slot was free before anybody looked who waits: one for each slot.
         assert went_first <= 5 + 8, "jobs of the flood that began before the last of the five"
+    await place.ended(place.accepted, within=600)
+    note("R21 a thousand jobs of one customer without a cap beside another's five, three times", judge(place))
 
 
 async def poisoned(place: Field, good: int, *, bad: int, killers: int, within: float) -> tuple[list[str], list[str]]:

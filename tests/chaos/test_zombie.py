@@ -8,6 +8,7 @@ import pytest
 from tests.support.chaos import Field
 from tests.support.chaos_table import note
 from tests.support.chaos_worker import STEPS
+from tests.support.fault_proxy import Direction, fault_proxy
 from tests.support.history import judge
 from tests.support.wait import until_async
 
@@ -84,3 +85,25 @@ async def test_a_blocked_event_loop_loses_no_lease(place: Field) -> None:
     note("R23 event loop blocked for 20 s", judge(place))
     assert place.ids("lapses > 0") == []
     assert place.count("SELECT MAX(fence) FROM jobs") == 1
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+async def test_a_blocked_event_loop_that_cannot_renew_ends_with_its_process_before_the_lease_does(place: Field) -> None:
+    with fault_proxy(place.mariadb.place.port) as proxy:
+        blocked = place.start(slots=4, database_port=proxy.port)
+        jobs = await place.accept(3, millis=3000) + await place.accept(1, blocks_at="fill")
+        await until_async(lambda: asyncio.to_thread(place.count, "SELECT COUNT(*) FROM effects WHERE step = 'fill'"), within=20)
+        proxy.faults.swallow |= set(Direction)
+
+        async def has_ended() -> bool:
+            return not blocked.is_alive
+
+        await until_async(has_ended, within=20)
+        ((leased_until,),) = place.rows("SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', MIN(lease_until)) / 1e6 FROM claims")
+    assert blocked.process.returncode == EXITED
+    assert blocked.ended_at is not None
+    assert blocked.ended_at < leased_until
+    place.start(slots=4)
+    await place.ended(jobs, within=90)
+    note("R23 event loop blocked for 20 s, and cut off from MySQL", judge(place))
