@@ -73,7 +73,13 @@ class ClusterService:
         return self.directory / "volumes" / volume
 
     def remove(self) -> None:
-        """Take all of it away, clones too. Nobody is left to finish their Jobs, so those are let go."""
+        """Take all of it away, clones too. Nobody is left to finish their Jobs, so those are let go.
+
+        The worker first, and at once: one with a job would drain for ten minutes, and hold the clone's Job again.
+        """
+        worker = ("-n", "wpclone", "--ignore-not-found", "--grace-period=0", "--force")
+        self._kubectl("delete", "deploy/worker", *worker, "--cascade=orphan")
+        self._kubectl("delete", "replicasets,pods", "-l", "app.kubernetes.io/name=worker", *worker)
         for job in self._kubectl("get", "jobs", "-n", "clones", "--ignore-not-found", "-o", "name").split():
             self._kubectl("patch", job, "-n", "clones", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
         self._kubectl("delete", "namespaces", *NAMESPACES, "--ignore-not-found", f"--timeout={_SECONDS}s")
