@@ -16,15 +16,16 @@ _WRITER = "wpclone/wordpress/file_writer.py"
 _SERVICE = "server/service.py"
 
 _FENCES = ("tests/chaos/test_fences.py",)
-_JOBS = "tests/contract/test_job_store.py"
-_LAPSED = f"{_JOBS}::test_a_lapsed_lease_lets_another_worker_in_counts_a_lapse_and_shuts_the_first_out"
-_ALONE = f"{_JOBS}::test_a_claim_runs_the_job_under_a_growing_fence_and_nobody_else_gets_it"
-_RENEWS = f"{_JOBS}::test_an_old_fence_renews_nothing_not_even_for_the_same_worker"
-_RENEWAL = f"{_JOBS}::test_renewal_keeps_a_lease_expired_or_not_and_brings_the_cancel"
+_CLAIMS = "tests/contract/test_claims.py"
+_TRANSITIONS = "tests/contract/test_transitions.py"
+_LAPSED = f"{_CLAIMS}::test_a_lapsed_lease_lets_another_worker_in_counts_a_lapse_and_shuts_the_first_out"
+_ALONE = f"{_CLAIMS}::test_a_claim_runs_the_job_under_a_growing_fence_and_nobody_else_gets_it"
+_RENEWS = f"{_CLAIMS}::test_an_old_fence_renews_nothing_not_even_for_the_same_worker"
+_RENEWAL = f"{_CLAIMS}::test_renewal_keeps_a_lease_expired_or_not_and_brings_the_cancel"
 _RECORDS = "tests/contract/test_step_records.py"
 _KNOWN = f"{_RECORDS}::test_a_write_under_an_old_fence_leaves_nothing_also_when_the_job_was_known"
 _LATE = "tests/integration/test_mysql_store_troubles.py::test_a_write_that_comes_through_after_it_was_given_up_and_written_again_changes_nothing"
-_CANCELLED = f"{_JOBS}::test_a_cancel_request_forbids_completion"
+_CANCELLED = f"{_TRANSITIONS}::test_a_cancel_request_forbids_completion"
 _WATCH = "tests/integration/test_grpc_watch.py::test_a_watch_misses_nothing_when_the_change_comes_while_it_reads"
 _WAIT = "tests/integration/test_grpc_watch.py::test_a_wait_misses_no_end_that_comes_while_it_reads"
 
@@ -45,7 +46,7 @@ QUICK = (
 """What every run tries."""
 
 REST = (
-    Mutant("a write to the job store in any state", _STORE, r" AND status IN %\(sources\)s", "", (_JOBS,)),
+    Mutant("a write to the job store in any state", _STORE, r" AND status IN %\(sources\)s", "", (_TRANSITIONS,)),
     Mutant("a late packet is let in", _STORE, r' \+ " AND revision = %\(revision\)s"', "", (_LATE,)),
     Mutant("a packet goes on after its refused write", _STORE, r", MATCHED\]", "]", (f"{_KNOWN}[mysql]",)),
     Mutant("completed against a cancel", _STORE, r" AND cancel_requested_at IS NULL AND verdict IS NULL", "", (f"{_CANCELLED}[mysql]",)),

@@ -5,22 +5,30 @@ async with opened_store("mysql", mariadb_server) as bench:
     await bench.advance(60)
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from tests.support.clock import ManualClock
 from tests.support.servers import Mariadb
-from wpclone.core.jobs.job import Claim, Job, Limits, NewClone, NewJob
-from wpclone.core.jobs.states import JobKind, Priority
+from wpclone.core.jobs import transitions
+from wpclone.core.jobs.job import Claim, Clone, Job, JobError, Limits, NewClone, NewJob, RequestKey
+from wpclone.core.jobs.states import CloneState, JobKind, Priority
+from wpclone.core.jobs.transitions import CloneChange
 from wpclone.core.store import JobStore
 from wpclone.core.store.memory import MemoryStore
 from wpclone.core.store.migrate import migrate
 from wpclone.core.store.mysql import MysqlStore
 
 CUSTOMER = "acme"
+READY = CloneChange(CloneState.READY, {"port": 1}, url="http://clone.test", admin_login="editor", starts_ttl=True)
+ERROR = JobError("The source does not answer.", "SOURCE_UNREACHABLE", "preflight", {"host": "source.test"})
+DUE_NOW = timedelta(0)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -152,3 +160,33 @@ async def claimed(store: JobStore, name: str, worker: str = "w1") -> Claim:
     claim = await store.claim(name, worker=worker)
     assert claim is not None
     return claim
+
+
+def key(name: str = "r1", body: bytes = b"b", method: str = "CreateClone") -> RequestKey:
+    return RequestKey(CUSTOMER, method, name, body.ljust(32, b"\x00"))
+
+
+async def ready_clone(store: JobStore, number: int = 1, *, ttl: float = 600) -> Job:
+    await accepted_clone(store, number, ttl=ttl)
+    claim = await claimed(store, job_id(number))
+    return await store.apply(transitions.completed(claim, result={"rows": 3}, status_message="Done.", clone=READY))
+
+
+async def finished(store: JobStore, claim: Claim, clone: CloneChange | None = None) -> Job:
+    return await store.apply(transitions.completed(claim, result={}, status_message="Done.", clone=clone))
+
+
+async def at_once(store: JobStore, calls: list[Awaitable[T]]) -> list[T]:
+    """The answers of calls that start together, on connections that are there already."""
+    await asyncio.gather(*(store.now() for _ in range(20)))
+    return await asyncio.gather(*calls)
+
+
+async def clone_of(store: JobStore, number: int = 1) -> Clone:
+    clone = await store.get_clone(job_id(number))
+    assert clone is not None
+    return clone
+
+
+def deletion(number: int = 9, of: int = 1, customer_id: str = CUSTOMER) -> NewJob:
+    return new_job(number, JobKind.DELETE, clone_id=job_id(of), customer_id=customer_id)
