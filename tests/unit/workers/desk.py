@@ -13,10 +13,16 @@ from workers.failpoints import Failpoints
 from workers.orders import Orders
 from workers.plans import Plan, Plans
 from workers.runner import Runner, Tools
+from workers.step import StepContext
 from wpclone.core.bus.memory import MemoryBus
+from wpclone.core.jobs.errors import Fatal, RetryLater
 from wpclone.core.jobs.job import Claim, Job, Limits
+from wpclone.core.jobs.transitions import Transition
 from wpclone.core.metrics import Metrics
 from wpclone.core.store.memory import MemoryStore
+
+STEPS = ["one", "two", "three"]
+NO = Fatal("X", "No.")
 
 
 class NoKeys:
@@ -94,3 +100,36 @@ class Desk:
 async def forever() -> None:
     """What a step that hangs does."""
     await asyncio.Event().wait()
+
+
+def noted(desk: Desk) -> list[str]:
+    """The names of all writes from now on, refused ones too."""
+    written: list[str] = []
+    apply = desk.store.apply
+
+    async def noting(transition: Transition) -> Job:
+        written.append(transition.name)
+        return await apply(transition)
+
+    desk.store.apply = noting  # type: ignore[method-assign]
+    return written
+
+
+def raised_in_step(error: Exception) -> object:
+    """What a step does that fails with this error."""
+
+    def act(_context: StepContext) -> None:
+        raise error
+
+    return act
+
+
+def fails_times(times: int, *, after: timedelta | None = None) -> object:
+    """What a step does that asks for a retry, so often."""
+    failures = iter(range(times))
+
+    def act(_context: StepContext) -> None:
+        if next(failures, None) is not None:
+            raise RetryLater("NOT_YET", "It is not there yet.", after=after)
+
+    return act
