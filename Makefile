@@ -33,8 +33,8 @@ lint: setup ## ruff, mypy --strict, the layer law, buf lint
 verify: lint ## lint, and: gen/ is what protos/ say, the API breaks no client, requirements name no host
 	@.ci/verify
 
-test: setup ## all tests (TESTS=… and K=… choose some)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS) $(if $(K),-k '$(K)')
+test: setup ## all tests (TESTS=… and K=… choose some); as root it builds and starts the cluster that tests/cluster needs
+	@CLUSTER=start $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS) $(if $(K),-k '$(K)')
 
 demo: setup ## clone a sample site before your eyes; EXIT=1 stops afterwards, tells whether every check held; RUNTIME=kubernetes
 ifeq ($(RUNTIME),kubernetes)
@@ -67,5 +67,5 @@ images: setup ## the clone's and the service's image, below OUT (default: build/
 bench: setup ## measure: each number of docs/architecture.md as a ratio in one run
 	@$(BIN)/python -m bench
 
-chaos: setup ## the long tests that kill, stop and cut things
-	@CHAOS_TABLE=docs/reliability.md $(BIN)/python -m pytest tests/chaos -m '' $(if $(K),-k '$(K)')
+chaos: setup ## the long tests that kill, stop and cut things, on one machine and on the cluster
+	@CLUSTER=start CHAOS_TABLE=docs/reliability.md $(BIN)/python -m pytest tests/chaos tests/cluster -m '' $(if $(K),-k '$(K)')

@@ -4,8 +4,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import Scheduling
 
 from tests.support.places import remove_abandoned
+from tests.support.schedule import OneProcessForTheCluster, order_of
 from tests.support.servers import Mariadb, Nats, running_mariadb, running_nats
 
 
@@ -15,7 +18,13 @@ def pytest_configure() -> None:
     remove_abandoned()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    return OneProcessForTheCluster(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: order_of(item.nodeid))
     if os.getuid() == 0:
         return
     for item in items:

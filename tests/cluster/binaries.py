@@ -114,10 +114,11 @@ def _go(arguments: list[str], cwd: Path | None = None, **environment: str) -> st
     """Run Go politely: somebody may be working on this machine."""
     result = subprocess.run(
         ["nice", "-n", "15", go(), *arguments], cwd=cwd or _KUBE, env=os.environ | {"CGO_ENABLED": "0"} | environment,
-        stdout=subprocess.PIPE, text=True, timeout=_BUILD_SECONDS, check=False,
+        capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False,
     )  # fmt: skip
     if result.returncode:
-        raise Missing(f"go {arguments[0]} failed; see above")
+        last = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise Missing(f"go {arguments[0]} failed: {last}")
     return result.stdout
 
 

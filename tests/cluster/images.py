@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,18 +27,23 @@ _INPUTS = {
 _BUILD_SECONDS = 1800
 
 
-def give_images(place: ClusterPlace) -> dict[str, str]:
-    """Have every image on the node; their names by kind. Raises RuntimeError when one cannot be built."""
-    names = {kind: f"localhost/wpclone-{kind}:{_digest(paths)}" for kind, paths in _INPUTS.items()}
+def give_images(place: ClusterPlace, kinds: Iterable[str] = tuple(_INPUTS)) -> dict[str, str]:
+    """Have these images on the node; their names by kind. Raises RuntimeError when one cannot be built."""
+    names = {kind: f"localhost/wpclone-{kind}:{_digest(_INPUTS[kind])}" for kind in kinds}
     there = set(node.images(place))
     for kind, name in names.items():
-        if name in there:
-            continue
-        archive = cache() / "images" / name.rpartition(":")[2] / f"wpclone-{kind}.tar"
-        if not archive.exists():
-            _build(kind, name.rpartition(":")[2], archive)
-        node.load_image(place, archive)
+        if name not in there:
+            node.load_image(place, archive_of(kind))
     return names
+
+
+def archive_of(kind: str) -> Path:
+    """The archive of an image, built when its inputs have changed. Raises RuntimeError when it cannot be built."""
+    version = _digest(_INPUTS[kind])
+    archive = cache() / "images" / version / f"wpclone-{kind}.tar"
+    if not archive.exists():
+        _build(kind, version, archive)
+    return archive
 
 
 def _digest(paths: Sequence[str]) -> str:
@@ -57,6 +62,8 @@ def _build(kind: str, version: str, archive: Path) -> None:
     """One image; older archives of its kind go, because each is hundreds of megabytes."""
     for older in archive.parent.parent.glob(f"*/{archive.name}"):
         older.unlink()
+        if not any(older.parent.iterdir()):
+            older.parent.rmdir()
     built = subprocess.run(
         ["nice", "-n", "10", ROOT / "deploy" / "docker" / "images", archive.parent, kind],
         env=os.environ | {"VERSION": version, "LAYERS": "1"}, stdout=subprocess.PIPE, timeout=_BUILD_SECONDS, check=False,

@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.conftest import Clusterwide, Volumes, clone_objects, in_thread, kubectl
+from tests.cluster.bench import Clusterwide, Volumes, clone_objects, in_thread, kubectl
 from tests.support.fault_proxy import fault_proxy
 from tests.support.hosting import new_clone_id
 from tests.support.places import free_port, open_directory

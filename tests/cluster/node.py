@@ -24,7 +24,8 @@ from tests.cluster.place import ClusterPlace
 from tests.cluster.processes import is_running, start, stop, wait_for
 
 NAMES = ("proxy", "kubelet")
-_PAUSE = "localhost/pause:1"
+PAUSE = "localhost/pause:1"
+"""The image of what holds a pod's namespaces: it does nothing until it is ended."""
 _PAUSE_PROGRAM = """
 #include <signal.h>
 #include <stdlib.h>
@@ -46,7 +47,7 @@ def start_node(place: ClusterPlace) -> None:
         (place.directory / f"{name}.yaml").write_text(yaml.safe_dump(document))
     start(place.directory, "containerd", [binaries.debian("containerd"), "--config", place.containerd / "config.toml"])
     wait_for(place.directory, "containerd", lambda: _ctr(place, "version").returncode == 0, within=60)
-    if _PAUSE not in _ctr(place, "images", "ls", "-q").stdout:
+    if PAUSE not in _ctr(place, "images", "ls", "-q").stdout:
         _make_pause_image(place)
     start(
         place.directory, "kubelet",
@@ -137,7 +138,7 @@ state = "{place.containerd}/state"
 [grpc]
   address = "{place.socket}"
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{_PAUSE}"
+  sandbox_image = "{PAUSE}"
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
@@ -206,7 +207,7 @@ def _make_pause_image(place: ClusterPlace) -> None:
             "architecture": "amd64", "os": "linux", "config": {"Cmd": ["/pause"]},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
         }  # fmt: skip
-        manifest = [{"Config": "config.json", "RepoTags": [_PAUSE], "Layers": ["layer.tar"]}]
+        manifest = [{"Config": "config.json", "RepoTags": [PAUSE], "Layers": ["layer.tar"]}]
         with tarfile.open(archive, mode="w") as tar:
             for name, data in (
                 ("config.json", json.dumps(config).encode()),

@@ -75,12 +75,16 @@ def _pid(directory: Path, name: str) -> int | None:
 
 
 def _birth(pid: int) -> str:
-    """When a process began, in clock ticks since boot; empty when it has ended (a zombie has ended)."""
+    """When a process began, in clock ticks since boot; empty when it has ended.
+
+    A zombie has ended once it is alone: the first thread becomes one while others still hold the process's ports.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        has_threads = len(os.listdir(f"/proc/{pid}/task")) > 1
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    return "" if fields[0] == "Z" else fields[19]
+    return "" if fields[0] == "Z" and not has_threads else fields[19]
 
 
 def _tail(log: Path) -> str:

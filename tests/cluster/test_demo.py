@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import kubectl
+from tests.cluster.bench import kubectl
 from tests.cluster.place import ClusterPlace
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@
 import socket
 import struct
 
-from tests.cluster.conftest import kubectl
+from tests.cluster.bench import kubectl
 from tests.cluster.place import ClusterPlace
 
 NXDOMAIN = 3

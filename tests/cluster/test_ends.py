@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.cluster.conftest import ClusterBench, Clusterwide, in_thread, kubectl
+from tests.cluster.bench import ClusterBench, Clusterwide, in_thread, kubectl
 from tests.support.hosting import new_clone_id
 from tests.support.wait import until_async
 from wpclone.core.jobs.errors import Fatal
@@ -47,6 +47,7 @@ async def test_a_job_that_somebody_deletes_in_the_background_fails_who_waits_and
     assert await in_thread(bench.objects) == set()
 
 
+@pytest.mark.full
 async def test_a_namespace_goes_once_its_jobs_finalizers_are_off_by_hand(cluster: Clusterwide) -> None:
     async with cluster.bench() as bench:
         for clone_id in (new_clone_id(), new_clone_id()):

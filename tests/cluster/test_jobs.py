@@ -5,20 +5,17 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.cluster.conftest import Clusterwide, Volumes, clone_objects, in_thread, kubectl
+from tests.cluster.bench import clone_objects, in_thread, kubectl
 from tests.cluster.control_plane import answers
-from tests.cluster.job_yard import JobYard, job_yard
+from tests.cluster.job_yard import JobYard
 from tests.cluster.place import ClusterPlace
 from tests.cluster.processes import start_again, stop
 from tests.support.hosting import fetch
-from tests.support.servers import Mariadb, Nats
-from tests.support.source_site import SourceSite, running_source_site
 from tests.support.wait import until_async
 from workers.clone_databases import database_name
 from workers.runtimes.cluster_api import JOBS, PODS, ClusterApi, Kind, connect
@@ -29,20 +26,6 @@ from wpclone.core.supervise import end
 pytestmark = pytest.mark.timeout(420)
 STEPS = ("create_database", "create_site", "copy_files", "copy_tables", "guard")
 KINDS = ["HTTPRoute", "Job", "NetworkPolicy", "PersistentVolumeClaim", "Pod", "Secret", "Service", "Service"]
-
-
-@pytest.fixture(scope="module")
-def source(mariadb_server: Mariadb) -> Iterator[SourceSite]:
-    with running_source_site(mariadb_server) as running:
-        yield running
-
-
-@pytest.fixture
-async def yard(
-    cluster: Clusterwide, clone_image: str, volumes: Volumes, mariadb_server: Mariadb, nats_server: Nats, source: SourceSite
-) -> AsyncIterator[JobYard]:
-    async with job_yard(cluster, clone_image, volumes, mariadb_server, nats_server, source) as opened:
-        yield opened
 
 
 async def page(clone_id: str, yard: JobYard, path: str = "/") -> str:
@@ -94,6 +77,7 @@ async def test_a_clone_job_makes_a_whole_site_in_a_pod_and_a_delete_job_leaves_n
     await deleted(yard, [clone_id], within=120)
 
 
+@pytest.mark.full
 async def test_jobs_whose_worker_is_killed_after_any_effect_are_finished_by_another(yard: JobYard) -> None:
     clone_ids = []
     for step in STEPS:
@@ -107,6 +91,7 @@ async def test_jobs_whose_worker_is_killed_after_any_effect_are_finished_by_anot
     await deleted(yard, clone_ids, within=120)
 
 
+@pytest.mark.full
 async def test_a_pod_deleted_in_the_middle_of_the_copy_costs_the_job_nothing(yard: JobYard) -> None:
     yard.start()
     clone_id = await yard.accept()
@@ -118,6 +103,7 @@ async def test_a_pod_deleted_in_the_middle_of_the_copy_costs_the_job_nothing(yar
     await is_whole(yard, clone_id)
 
 
+@pytest.mark.full
 async def test_controllers_and_api_server_killed_in_the_middle_of_a_job_are_waited_for(
     yard: JobYard, own_cluster: ClusterPlace
 ) -> None:
@@ -138,6 +124,7 @@ async def test_controllers_and_api_server_killed_in_the_middle_of_a_job_are_wait
     await deleted(yard, [clone_id], within=120)
 
 
+@pytest.mark.full
 async def test_a_clone_that_ended_without_the_service_leaves_its_job_and_database_to_the_next_sweep(yard: JobYard) -> None:
     worker = yard.start()
     clone_id = await yard.accept()
@@ -155,6 +142,7 @@ async def test_a_clone_that_ended_without_the_service_leaves_its_job_and_databas
     assert clone.state in (CloneState.DELETING, CloneState.DELETED)
 
 
+@pytest.mark.full  # a machine with other work cannot be held to these seconds
 async def test_an_image_that_cannot_be_pulled_is_in_the_jobs_message_a_second_after_the_cluster_knows(yard: JobYard) -> None:
     """Measured against a watch of our own: from the Job's release to the pod's words, and from there to the job's message."""
     image = "127.0.0.1:1/wpclone/absent:1"
@@ -191,10 +179,10 @@ async def noted(api: ClusterApi, namespace: str, kind: Kind, known: dict[str, fl
             known.setdefault(kind.plural, time.monotonic())
 
 
-@pytest.mark.skipif(not os.environ.get("CLUSTER_MANY"), reason="takes minutes: set CLUSTER_MANY=20")
+@pytest.mark.full
 @pytest.mark.timeout(1200)
 async def test_many_clone_jobs_at_once_each_make_a_whole_site_and_leave_nothing(yard: JobYard) -> None:
-    clone_ids = [await yard.accept() for _ in range(int(os.environ["CLUSTER_MANY"]))]
+    clone_ids = [await yard.accept() for _ in range(int(os.environ.get("CLUSTER_MANY", "20")))]
     yard.start(slots=len(clone_ids))
     completed(await yard.ended(*clone_ids, within=900))
     for clone_id in clone_ids:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.cluster.conftest import ClusterBench, Clusterwide, in_thread, kubectl
+from tests.cluster.bench import ClusterBench, Clusterwide, in_thread, kubectl
 from tests.cluster.place import ClusterPlace
 from tests.cluster.processes import start_again, stop
 from tests.support.hosting import new_clone_id
@@ -65,17 +65,6 @@ async def test_the_worker_may_do_nothing_in_another_namespace(bench: ClusterBenc
     with pytest.raises(ApiRefused) as raised:
         await bench.api.list(JOBS, "default", "a=b")
     assert raised.value.code == 403
-
-
-async def test_a_quota_without_room_is_told_by_its_name(cluster: Clusterwide) -> None:
-    async with cluster.bench(patience=20) as bench:
-        kubectl("patch", "quota", "clones", "-n", bench.namespace, "--type=merge", "-p", '{"spec": {"hard": {"pods": "0"}}}')
-        clone_id, told = new_clone_id(), list[str]()
-        await bench.runtime.create(clone_id)
-        with pytest.raises(RetryLater) as raised:
-            await bench.runtime.ready(clone_id, told.append)
-        assert raised.value.code == "QUOTA_EXCEEDED"
-        assert "exceeded quota" in told[0]
 
 
 async def test_a_pod_that_the_cluster_refuses_fails_the_step_at_once(cluster: Clusterwide) -> None:

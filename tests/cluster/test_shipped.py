@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.conftest import Clusterwide, kubectl
+from tests.cluster.bench import Clusterwide, kubectl
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "kubernetes"
 NOT_INSTALLED = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
