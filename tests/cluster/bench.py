@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 from prometheus_client import CollectorRegistry
 
+from tests.cluster import binaries
 from tests.cluster.place import ClusterPlace
 from tests.support.kubernetes_bench import SHAPE, key_of, running
 from tests.support.places import open_directory
@@ -37,7 +38,7 @@ Object = dict[str, Any]
 def kubectl(*words: str, document: str = "", check: bool = True) -> str:
     """What kubectl prints, as the cluster's administrator."""
     result = subprocess.run(
-        ["kubectl", *words], input=document, capture_output=True, text=True, timeout=120, check=False
+        [binaries.kubectl(), *words], input=document, capture_output=True, text=True, timeout=120, check=False
     )  # fmt: skip
     assert not check or result.returncode == 0, result.stderr
     return result.stdout

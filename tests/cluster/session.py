@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.cluster import binaries, images
-from tests.cluster.gateway import kubectl_program
 from tests.cluster.lock import Busy, held
 from tests.cluster.parts import down, up
 from tests.cluster.place import ClusterPlace
@@ -59,7 +58,6 @@ class ClusterSession:
             return
         if not named:
             get_supplies()
-            kubectl_program()
         self._stack.enter_context(held(self._place.directory.with_name("cluster.lock"), within=_TURN_SECONDS))
         if named:
             return

@@ -24,11 +24,12 @@ def get_supplies() -> None:
     Raises Missing, Busy, RuntimeError, OSError or SubprocessError.
     """
     with held(cache() / "build.lock", within=_SECONDS):
-        _install_packages()
         binaries.kube()
         binaries.coredns()
         binaries.contour()
         binaries.contour_manifests()
+        binaries.kubectl()
+        _install_packages()
         images.archive_of("clone")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster import binaries
 from tests.cluster.bench import Clusterwide, kubectl
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "kubernetes"
@@ -53,7 +54,7 @@ def test_each_pod_passes_the_restricted_standard(objects: list[Object]) -> None:
             "spec": {**template, "restartPolicy": "Never", "volumes": [*template.get("volumes", ()), *claims]},
         }  # fmt: skip
         result = subprocess.run(
-            ["kubectl", "apply", "--dry-run=server", "-f", "-"],
+            [binaries.kubectl(), "apply", "--dry-run=server", "-f", "-"],
             input=json.dumps(pod), capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
