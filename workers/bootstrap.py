@@ -76,7 +76,8 @@ async def work(settings: WorkerSettings, stop: asyncio.Event, *, failpoint: str 
         records = CloneRecords(store, keys)
         neighbours = Neighbours(records, runtime) if isinstance(runtime, LocalRuntime) else None
         tools = CloneTools(
-            Sources(policy, time.time, random_source, neighbours), databases, GuardRoom(runtime, records, clock.now),
+            Sources(policy, time.time, random_source, neighbours, settings.agent_slug), databases,
+            GuardRoom(runtime, records, clock.now),
             Room(settings.work_dir, settings.max_site_bytes, free_bytes), Pages(), settings.work_dir,
         )  # fmt: skip
         restoring = RestoreTools(

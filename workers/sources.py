@@ -21,6 +21,7 @@ from wpclone.wordpress.address import AddressPolicy
 from wpclone.wordpress.agent.client import AgentAddress, AgentClient
 from wpclone.wordpress.login import AdminLogin
 from wpclone.wordpress.session import SiteSession
+from wpclone.wordpress.way_in import WayIn
 
 REACH = "reach_source"
 """The step whose facts say where the agent is."""
@@ -28,12 +29,14 @@ REACH = "reach_source"
 
 @dataclass(frozen=True)
 class Sources:
-    """Reaches sources. `clock` gives epoch seconds; `neighbours` are known where clones live on this machine."""
+    """Reaches sources. `clock` gives epoch seconds; `neighbours` are known where clones live on this machine; `agent_slug` is
+    the agent's name in WordPress's plugin directory, if it has one."""
 
     policy: AddressPolicy
     clock: Callable[[], float]
     chance: random.Random
     neighbours: Neighbours | None = None
+    agent_slug: str = ""
     _installing: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary, repr=False, compare=False)
 
     @asynccontextmanager
@@ -102,12 +105,12 @@ def own_clone(context: StepContext) -> str | None:
 
 
 def is_admin_login(context: StepContext) -> bool:
-    """Whether we install the agent ourselves, and so remove it."""
+    """Whether a password is the way in, so that the agent has a key of ours, which we take away again."""
     return bool(context.job.request["source_kind"] == "admin_login")
 
 
 def admin_login(context: StepContext) -> AdminLogin:
-    """The administrator's sign-in."""
+    """The administrator's name and password, the account's own or an application's."""
     source = context.secrets.source
     return AdminLogin(url=context.job.request["source_url"], username=source["username"], password=source["password"])
 
@@ -116,6 +119,11 @@ def address(context: StepContext) -> AgentAddress:
     """Where the agent of this job answers."""
     url = context.facts[REACH]["agent_url"]
     return AgentAddress(url, context.secrets.agent_key if is_admin_login(context) else given_key(context))
+
+
+def way_in(context: StepContext) -> WayIn:
+    """How we got in, by a password."""
+    return WayIn(address(context), context.facts[REACH].get("plugin", ""))
 
 
 def given_key(context: StepContext) -> bytes:

@@ -118,13 +118,6 @@ async def test_an_upload_over_a_folder_that_does_not_answer_cleans_up_behind_its
     assert _sessions(source_site) == []
 
 
-async def test_an_application_password_is_told_from_a_wrong_one(source_site: SourceSite) -> None:
-    """They are good for the REST API, which cannot install an agent, and not for wp-admin."""
-    error = await _refused(source_site, _login(source_site, password="abcd EFGH 1234 ijkl MNOP 5678"))
-    assert (error.reason, "application password" in error.message) == (Reason.LOGIN_REFUSED, True)
-    assert "EFGH" not in error.message
-
-
 @pytest.mark.parametrize("changed", [{"password": "wrong"}, {"username": "nobody"}], ids=["password", "username"])
 async def test_a_wrong_login_is_refused(source_site: SourceSite, changed: dict[str, str]) -> None:
     error = await _refused(source_site, _login(source_site, **changed))

@@ -16,6 +16,7 @@ def _serialized(*plugins: str) -> bytes:
 def test_agents_leave_and_the_rest_is_numbered_anew() -> None:
     assert without_agents(_serialized("a/a.php", OURS, "b.php")) == _serialized("a/a.php", "b.php")
     assert without_agents(_serialized(OURS)) == b"a:0:{}"
+    assert without_agents(_serialized("wpclone-agent/wpclone-agent.php", "b.php")) == _serialized("b.php")
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,19 @@
 import hashlib
 import hmac
 import struct
+import subprocess
 import zipfile
 from io import BytesIO
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wpclone.wordpress import excludes
 from wpclone.wordpress.agent import wire
-from wpclone.wordpress.agent.package import agent_source, agent_zip
+from wpclone.wordpress.agent.package import agent_source, agent_zip, keyless_agent_zip
 from wpclone.wordpress.errors import SiteError
 from wpclone.wordpress.file_rules import DROP_INS, file_left_out
 from wpclone.wordpress.file_writer import checked_path
@@ -105,6 +108,11 @@ def test_paths_that_leave_or_trick_are_refused(path: bytes) -> None:
         checked_path(path)
 
 
+@pytest.mark.parametrize("path", [b"a", b".a", b"..a", b"a..", b"...", b"a/.b/..c/d.", b"\xff\n", b"a/.wpclone-incoming-1"])
+def test_paths_that_only_look_odd_are_copied(path: bytes) -> None:
+    assert checked_path(path) == path
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_records_or_damage(junk: bytes) -> None:
     for read in (
@@ -159,6 +167,22 @@ def test_a_code_depends_on_key_nonce_place_kind_and_content() -> None:
     assert hmac.new(b"k", said, hashlib.sha256).digest()[:16] == good
 
 
+def test_a_frame_is_proved_by_either_code_and_by_no_others() -> None:
+    key = hmac.new(b"k", b"frames n", hashlib.sha256).digest()
+    gmac = AESGCM(key).encrypt(b"J" + bytes(7) + struct.pack(">I", 3), b"", b"x")
+    codes = (gmac, wire.frame_code(b"k", "n", 3, b"J", b"x"))
+    proof = wire.Proof(b"k", "n")
+    assert all(proof.holds(3, b"J", b"x", code) for code in codes)
+    for other, place, kind, payload in (
+        (wire.Proof(b"l", "n"), 3, b"J", b"x"), (wire.Proof(b"k", "m"), 3, b"J", b"x"), (proof, 4, b"J", b"x"),
+        (proof, 3, b"E", b"x"), (proof, 3, b"J", b"y"),
+    ):  # fmt: skip
+        assert not any(other.holds(place, kind, payload, code) for code in (*codes, b"", gmac[:8]))
+    unsigned = wire.frame_code(b"k", "", 0, b"X", b"x")
+    assert proof.holds(0, b"X", b"x", unsigned)
+    assert not proof.holds(0, b"J", b"x", wire.frame_code(b"k", "", 0, b"J", b"x"))
+
+
 def test_the_agents_zip_is_one_file_with_its_key_and_always_the_same() -> None:
     packed = agent_zip(key=b"k" * 32, folder="copy-12345678", expires_at=99)
     assert packed == agent_zip(key=b"k" * 32, folder="copy-12345678", expires_at=99)
@@ -168,6 +192,33 @@ def test_the_agents_zip_is_one_file_with_its_key_and_always_the_same() -> None:
     assert source == agent_source(key=b"k" * 32, expires_at=99)
     assert b"@@WPCLONE" not in source
     assert (b"k" * 32).hex().encode() in source
+
+
+def test_an_agent_without_a_key_is_a_plugin_of_its_own_and_one_with_a_key_enrols_nobody() -> None:
+    folder = "wpc-" + "0a" * 12
+    packed = keyless_agent_zip(folder=folder)
+    assert packed == keyless_agent_zip(folder=folder)
+    source = zipfile.ZipFile(BytesIO(packed)).read(f"{folder}/{folder}.php")
+    assert b" * Text Domain: wpclone-agent\n" in source
+    assert b"const KEY = '';" in source
+    assert b"@@WPCLONE" not in source
+    keyed = agent_source(key=b"k" * 32, expires_at=99)
+    assert b"register_rest_route" in source
+    assert b"register_rest_route" not in keyed
+    assert b"Text Domain" not in keyed
+
+
+def test_agents_do_not_get_in_each_others_way_in_one_php(tmp_path: Path) -> None:
+    """WordPress includes all active plugins: with the same classes in two, opcache ends every request."""
+    made = [agent_source(key=bytes([n]) * 32, expires_at=0) for n in (1, 2)]
+    for folder in ("wpc-" + "0a" * 12, "wpc-" + "0b" * 12):
+        made.append(zipfile.ZipFile(BytesIO(keyless_agent_zip(folder=folder))).read(f"{folder}/{folder}.php"))
+    script = "<?php\n"
+    for n, source in enumerate(made):
+        (tmp_path / f"{n}.php").write_bytes(source)
+        script += f"include '{tmp_path}/{n}.php';\n"
+    done = subprocess.run(["php", "-n"], input=(script + "echo 'all';").encode(), capture_output=True, timeout=60, check=False)
+    assert done.stdout == b"all"
 
 
 @pytest.mark.parametrize("folder", ["short", "../../../etc", "Copy-12345678", "a" * 80, "copy_12345678"])

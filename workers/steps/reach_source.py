@@ -1,4 +1,5 @@
-"""Get an agent at the source: install ours with an administrator's sign-in, or greet the one the customer installed.
+"""Get an agent at the source: install ours with an administrator's sign-in, enrol a key at the customer's with an application
+password, or greet the one whose key the customer gave.
 
 A source that is a clone of the customer's on this machine has one already, and no sign-in is asked for.
 """
@@ -7,13 +8,13 @@ from __future__ import annotations
 
 import structlog
 
-from workers.sources import REACH, Sources, admin_login, given_key, is_admin_login, own_clone
+from workers.sources import REACH, Sources, admin_login, given_key, is_admin_login, own_clone, way_in
 from workers.step import Done, StepContext
 from wpclone.wordpress.address import check_address
 from wpclone.wordpress.agent.channels import opened
-from wpclone.wordpress.agent.client import AgentAddress
 from wpclone.wordpress.errors import Reason, SiteError
-from wpclone.wordpress.login import install_agent, remove_agent
+from wpclone.wordpress.session import SiteSession
+from wpclone.wordpress.way_in import WayIn, enter, leave
 
 _log = structlog.get_logger(__name__)
 
@@ -22,7 +23,7 @@ _NEVER_IN = frozenset({Reason.MALFORMED_URL, Reason.ADDRESS_NOT_ALLOWED, Reason.
 
 
 class ReachSource:
-    """The step `reach_source`. Its undo removes an agent that we installed."""
+    """The step `reach_source`. Its undo removes an agent that we installed, and a key that we enrolled."""
 
     name = REACH
 
@@ -30,9 +31,9 @@ class ReachSource:
         self._sources = sources
 
     async def do(self, context: StepContext) -> Done:
-        """Facts: `agent_url`; `own_clone` if the source is one.
+        """Facts: `agent_url`; `plugin` if it has a key that we enrolled; `own_clone` if the source is one.
 
-        The key derives from the job's seed, so a second install finds the first.
+        The key derives from the job's seed, so a second install or enrolment finds the first.
         """
         own = await self._sources.find_own(context)
         if own is not None:
@@ -41,15 +42,18 @@ class ReachSource:
                 return Done({"agent_url": agent.address.url, "own_clone": own})
         await check_address(context.job.request["source_url"], self._sources.policy)
         async with self._sources.session(context) as session:
-            if is_admin_login(context):
-                secrets = context.secrets
-                async with self._sources.alone(context):
-                    address = await install_agent(
-                        session, admin_login(context), key=secrets.agent_key, folder=secrets.agent_folder
-                    )
-            else:
+            if not is_admin_login(context):
                 address = await opened(session, context.job.request["source_url"], given_key(context))
-        return Done({"agent_url": address.url})
+                return Done({"agent_url": address.url})
+            way = await self._enter(session, context)
+        return Done({"agent_url": way.address.url, **({"plugin": way.plugin} if way.plugin else {})})
+
+    async def _enter(self, session: SiteSession, context: StepContext) -> WayIn:
+        secrets = context.secrets
+        async with self._sources.alone(context):
+            return await enter(
+                session, admin_login(context), key=secrets.agent_key, folder=secrets.agent_folder, slug=self._sources.agent_slug
+            )
 
     async def undo(self, context: StepContext) -> None:
         """Remove what we installed. Where the source can't be reached for that, the agent expires by itself."""
@@ -66,16 +70,11 @@ class ReachSource:
             _log.warning("agent.left", job_id=context.job.job_id, reason=error.reason.value)
 
     async def _remove(self, context: StepContext) -> None:
-        key = context.secrets.agent_key
-        url = context.facts.get(REACH, {}).get("agent_url")
+        reached = "agent_url" in context.facts.get(REACH, {})
         async with self._sources.session(context) as session:
-            if url is None:
-                # Nobody knows whether an upload happened before the end of the last attempt: a repeat finds it.
-                async with self._sources.alone(context):
-                    address = await install_agent(session, admin_login(context), key=key, folder=context.secrets.agent_folder)
-            else:
-                address = AgentAddress(url, key)
-            await remove_agent(session, address)
+            # Nobody knows whether an upload happened before the end of the last attempt: a repeat finds it.
+            way = way_in(context) if reached else await self._enter(session, context)
+            await leave(session, admin_login(context), way)
 
 
 def _nothing_stayed(context: StepContext) -> bool:

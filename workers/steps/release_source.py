@@ -1,13 +1,13 @@
-"""Leave the source as it was: remove the agent that we installed. The clone does not depend on it any more."""
+"""Leave the source as it was: remove the agent that we installed, or the key that we enrolled. The clone needs neither."""
 
 from __future__ import annotations
 
 import structlog
 
-from workers.sources import Sources, address, is_admin_login, own_clone
+from workers.sources import Sources, admin_login, is_admin_login, own_clone, way_in
 from workers.step import Done, StepContext
 from wpclone.wordpress.errors import SiteError
-from wpclone.wordpress.login import remove_agent
+from wpclone.wordpress.way_in import leave
 
 _log = structlog.get_logger(__name__)
 
@@ -21,18 +21,18 @@ class ReleaseSource:
         self._sources = sources
 
     async def do(self, context: StepContext) -> Done:
-        """Facts: `agent`: `removed`, `kept` (the customer's, or a clone's own) or `left` (with the reason)."""
+        """Facts: `agent`: `removed`, `kept` (the customer's or a clone's own, without our key) or `left` (with the reason)."""
         if own_clone(context) is not None or not is_admin_login(context):
             return Done({"agent": "kept"})
         try:
             async with self._sources.session(context) as session:
-                await remove_agent(session, address(context))
+                is_gone = await leave(session, admin_login(context), way_in(context))
         except SiteError as error:
             if error.transient and not context.is_last_attempt:
                 raise
             _log.warning("agent.left", job_id=context.job.job_id, reason=error.reason.value)
             return Done({"agent": "left", "reason": error.reason.value, "message": error.message})
-        return Done({"agent": "removed"})
+        return Done({"agent": "removed" if is_gone else "kept"})
 
     async def undo(self, context: StepContext) -> None:
         """Nothing to bring back: `reach_source` removes an agent that is still there."""

@@ -34,6 +34,7 @@ class Exit(IntEnum):
     INTERNAL = 10, "a fault in the service or in this program"
     SOME_FAILED = 11, "of several clones some completed and some did not"
     NOT_HERE = 12, "this installation or machine lacks what the command needs"
+    SITE = 13, "a WordPress site does not allow what the command asks of it"
     DETACHED = 130, "Ctrl-C: the command let go; the job goes on"
     UNREAD = 141, "nobody reads the output any more, as for programs that SIGPIPE ends; the job goes on"
 

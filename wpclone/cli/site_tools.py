@@ -16,6 +16,7 @@ from wpclone.cli.options import Format
 from wpclone.cli.rendering import write
 from wpclone.cli.table import pairs
 from wpclone.wordpress.agent.package import agent_zip as packed
+from wpclone.wordpress.agent.package import keyless_agent_zip as packed_without_key
 from wpclone.wordpress.rewrite import Mapping, Tally, rewrite_stream
 
 _PIECE = 256 << 10
@@ -28,13 +29,26 @@ def agent_zip(to: Path, *, site: str, life: timedelta, output: Format) -> None:
     plugin = packed(key=key, folder=folder, expires_at=int(time.time() + life.total_seconds()))
     _write_private(to, plugin)
     address = f"{site.rstrip('/')}/wp-content/plugins/{folder}/{folder}.php"
-    made = {"file": str(to), "url": address, "key": key.hex()}
+    show({"file": str(to), "url": address, "key": key.hex()}, output)
+    say("install and activate the file in wp-admin (Plugins, Add New, Upload), put the key into a file, then:")
+    say(f"wpclone clone create --source {address} --agent-key KEY_FILE")
+
+
+def keyless_agent_zip(to: Path, *, site: str, output: Format) -> None:
+    """Write a plugin without a key, under a name of its own."""
+    folder = f"wpc-{secrets.token_hex(12)}"
+    _write_private(to, packed_without_key(folder=folder))
+    show({"file": str(to), "plugin": folder}, output)
+    say("install the file in wp-admin (Plugins, Add New, Upload), make an application password, then:")
+    say(f"wpclone clone create --source {site.rstrip('/')} --username NAME")
+
+
+def show(made: dict[str, str], output: Format) -> None:
+    """Write what was made, as asked."""
     if output is Format.TABLE:
         write(pairs(list(made.items())))
     else:
         write(json.dumps(made, indent=2 if output is Format.JSON else None))
-    say("install and activate the file in wp-admin (Plugins, Add New, Upload), put the key into a file, then:")
-    say(f"wpclone clone create --source {address} --agent-key KEY_FILE")
 
 
 def rewrite(old: list[str], new: str) -> None:

@@ -117,6 +117,11 @@ class WorkerSettings(StoreSettings, BusSettings, SecretSettings):
     )
     work_dir: Path = Field(description="staging for content on its way")
     max_site_bytes: int = Field(20 * 1024**3, ge=1, description="the largest site that is copied, files and rows, in bytes")
+    agent_slug: str = Field(
+        "",
+        pattern=r"^(wpclone-agent[a-z0-9-]{0,40})?$",
+        description="the keyless agent in WordPress's plugin directory, if it is there",
+    )
     rollback_hours: float = Field(72.0, gt=0, le=720, description="hours that a restore's old content is kept at its target")
     drain_seconds: float = Field(20.0, ge=0, description="how long a step may go on after SIGTERM")
     sweep: Sweeping = Field("known", description="orphans that are removed: none, those a record names, or all; others are told")

@@ -6,7 +6,7 @@ import re
 
 _LIST = re.compile(rb'a:\d+:\{((?:i:\d+;s:\d+:"[^"]*";)*)\}')
 _ENTRY = re.compile(rb'i:\d+;s:\d+:"([^"]*)";')
-_AGENT = re.compile(rb"wpc-[0-9a-f]{24}/wpc-[0-9a-f]{24}\.php")
+_AGENT = re.compile(rb"wpc-[0-9a-f]{24}/wpc-[0-9a-f]{24}\.php|wpclone-agent[a-z0-9-]*/[a-z0-9-]+\.php")
 
 
 def is_agent(plugin: str) -> bool:

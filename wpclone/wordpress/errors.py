@@ -30,9 +30,14 @@ class Reason(StrEnum):
     LOGIN_HIDDEN = "LOGIN_HIDDEN"
     LOGIN_LACKS_CAPABILITY = "LOGIN_LACKS_CAPABILITY"
     LOGIN_TRY_LATER = "LOGIN_TRY_LATER"
+    REST_HIDDEN = "REST_HIDDEN"
+    APPLICATION_PASSWORDS_OFF = "APPLICATION_PASSWORDS_OFF"
+    APPLICATION_PASSWORDS_NEED_HTTPS = "APPLICATION_PASSWORDS_NEED_HTTPS"
+    AUTHORIZATION_STRIPPED = "AUTHORIZATION_STRIPPED"
     FILE_MODS_DISABLED = "FILE_MODS_DISABLED"
     FILESYSTEM_NOT_DIRECT = "FILESYSTEM_NOT_DIRECT"
     UPLOAD_REFUSED = "UPLOAD_REFUSED"
+    AGENT_MISSING = "AGENT_MISSING"
     AGENT_BLOCKED = "AGENT_BLOCKED"
     AGENT_REFUSED = "AGENT_REFUSED"
     AGENT_EXPIRED = "AGENT_EXPIRED"
@@ -95,9 +100,26 @@ SENTENCES: Mapping[Reason, _Said] = {
     Reason.LOGIN_HIDDEN: _Said(f"The login page is hidden or changed by a plugin; restore wp-login.php, or {_AGENT_ZIP}."),
     Reason.LOGIN_LACKS_CAPABILITY: _Said("The account may not install plugins; use an administrator's."),
     Reason.LOGIN_TRY_LATER: _Said("WordPress refuses sign-ins for now after too many attempts; try again later.", transient=True),
+    Reason.REST_HIDDEN: _Said(
+        f"The site's REST API does not answer, and application passwords open nothing else; switch it on, or {_AGENT_ZIP}."
+    ),
+    Reason.APPLICATION_PASSWORDS_OFF: _Said(
+        f"The site offers no application passwords: a plugin switches them off; allow them, or {_AGENT_ZIP}."
+    ),
+    Reason.APPLICATION_PASSWORDS_NEED_HTTPS: _Said(
+        f"WordPress takes application passwords over https only; give the site's https:// address, or {_AGENT_ZIP}."
+    ),
+    Reason.AUTHORIZATION_STRIPPED: _Said(
+        "The web server keeps the Authorization header from PHP, so that application passwords open nothing; in Apache's"
+        " .htaccess, `CGIPassAuth On` passes it on."
+    ),
     Reason.FILE_MODS_DISABLED: _Said(f"The site forbids installing plugins (DISALLOW_FILE_MODS); {_AGENT_ZIP}."),
     Reason.FILESYSTEM_NOT_DIRECT: _Said(f"WordPress cannot write its own plugins and asks for FTP access; {_AGENT_ZIP}."),
     Reason.UPLOAD_REFUSED: _Said(f"WordPress did not accept the agent's upload; {_AGENT_ZIP}."),
+    Reason.AGENT_MISSING: _Said(
+        "An application password needs our agent at the site, as WordPress's REST API installs no plugin of ours; make it with"
+        " `wpclone agent zip --keyless`, upload it in wp-admin (Plugins, Add New, Upload), then try again."
+    ),
     Reason.AGENT_BLOCKED: _Said(
         "The site does not run PHP files in its plugins directory; put the agent (`wpclone agent zip`) where it does."
     ),

@@ -87,13 +87,18 @@ async def remove_agent(session: SiteSession, address: AgentAddress) -> None:
     try:
         gone = await AgentClient(session, address).remove()
     except SiteError as error:
-        # Of an action that nobody has, admin-ajax.php says 400.
-        absent = ("400", "404", "410") if "admin-ajax.php" in address.url else ("404", "410")
-        if ("agent" not in error.metadata and error.metadata.get("status") in absent) or error.reason is Reason.AGENT_EXPIRED:
+        if is_gone(error, address):
             return
         raise
     if not gone:
         raise SiteError(Reason.AGENT_STAYS, url=address.url)
+
+
+def is_gone(error: SiteError, address: AgentAddress) -> bool:
+    """Whether this answer to a question to the agent says that there is none any more."""
+    # Of an action that nobody has, admin-ajax.php says 400.
+    absent = ("400", "404", "410") if "admin-ajax.php" in address.url else ("404", "410")
+    return ("agent" not in error.metadata and error.metadata.get("status") in absent) or error.reason is Reason.AGENT_EXPIRED
 
 
 def _signed_out() -> SiteError:
@@ -126,7 +131,7 @@ class _Admin:
             if not self._signed_in():
                 if "reauth=1" in page.url.query_string and not document.texts.get("login_error"):
                     continue  # signed in, and asked again by a security plugin at once
-                raise refused_sign_in(page, document, self._login.password)
+                raise refused_sign_in(page, document)
             page, document = await self._open(_UPLOAD_PAGE)
             if document.form("loginform") is None:
                 self._upload_page = document

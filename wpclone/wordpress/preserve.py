@@ -139,7 +139,7 @@ def drops_option(name: bytes) -> bool:
 
 #: Plugins of hosts and of this service: what a source says of them does not concern the target.
 _HOST_PLUGINS = re.compile(
-    r"wpc-[0-9a-f]{24}|sg-cachepress|sg-security|wp-engine\w*|kinsta-mu-plugins|bluehost-\w+|hostinger\w*|ionos-\w+|nexcess-\w+|wpcomsh"
+    r"wpc-[0-9a-f]{24}|wpclone-agent[a-z0-9-]*|sg-cachepress|sg-security|wp-engine\w*|kinsta-mu-plugins|bluehost-\w+|hostinger\w*|ionos-\w+|nexcess-\w+|wpcomsh"
     r"|spinupwp|godaddy-\w+|gd-system-plugin|pressable-\w+|mojo-marketplace\w*|dreamhost-\w+|wp-native-php-sessions|pantheon-\w+"
 )
 #: Must-use files and directories that belong to a server or to a clone, by the name below mu-plugins.

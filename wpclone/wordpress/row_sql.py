@@ -24,7 +24,7 @@ from wpclone.wordpress.target import literal
 _STATEMENT_BYTES = 1 << 20
 # What a packet holds besides our SQL.
 _HEADROOM = 1024
-_AGENT = b'"wpc-'
+_AGENT = b'"wpc'
 _JSON_HEAD, _JSON_TAIL = b"CONVERT(", b" USING utf8mb4)"
 _BACKSLASH = 0x5C
 

@@ -108,6 +108,10 @@ class SiteSession:
             for port in {url.port, 443} if url.scheme == "http" and url.is_default_port() else {url.port}:
                 self._basic[url.host, port] = f"Basic {said}"
 
+    def answers_basic(self, url: URL) -> bool:
+        """Whether requests to the host of `url` carry a web server's password, in the place of any other sign-in."""
+        return (url.host, url.port) in self._basic
+
     def cookies(self, url: URL) -> list[str]:
         """The names of the cookies the session would send to `url`."""
         return list(self._http.cookie_jar.filter_cookies(url)) if self._http is not None else []

@@ -24,12 +24,6 @@ _FIREWALL = re.compile(
     r"bot verification|imunify360|siteground",
     re.IGNORECASE,
 )
-# What WP_Application_Passwords::chunk_password() shows. They open the REST API alone, which installs no plugin of ours.
-_APPLICATION_PASSWORD = re.compile(r"(?:[A-Za-z0-9]{4} ){5}[A-Za-z0-9]{4}")
-_APPLICATION_SENTENCE = (
-    "WordPress refused the sign-in: this looks like an application password, which does not open wp-admin; give the account's own"
-    " password, or install the agent by hand (`wpclone agent zip`) and clone with its key instead."
-)
 _WORDPRESS = re.compile(r"/wp-content/|/wp-includes/|api\.w\.org|content=[\"']WordPress", re.IGNORECASE)
 
 
@@ -54,8 +48,8 @@ def refuse_broken(page: Page) -> None:
         raise SiteError(Reason.SOURCE_BROKEN, host=host, status=status)
 
 
-def refused_sign_in(page: Page, document: Document, password: str) -> SiteError:
-    """Why a sign-in with this password left no session."""
+def refused_sign_in(page: Page, document: Document) -> SiteError:
+    """Why a sign-in left no session."""
     said = " ".join(document.texts.get(name, "") for name in ("login_error", "message"))
     fields = " ".join(name for form in document.forms for name in form.names)
     labels = " ".join(form.labels for form in document.forms)
@@ -68,7 +62,7 @@ def refused_sign_in(page: Page, document: Document, password: str) -> SiteError:
     ):
         return SiteError(Reason.LOGIN_TWO_FACTOR)
     if document.texts.get("login_error") or document.form("loginform") is not None:
-        return SiteError(Reason.LOGIN_REFUSED, _APPLICATION_SENTENCE if _APPLICATION_PASSWORD.fullmatch(password.strip()) else "")
+        return SiteError(Reason.LOGIN_REFUSED)
     if page.status in (403, 406):
         return SiteError(Reason.SOURCE_WAF, status=str(page.status))
     return SiteError(Reason.LOGIN_HIDDEN)

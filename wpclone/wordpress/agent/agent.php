@@ -11,6 +11,9 @@
  */
 namespace WpcloneAgent;
 
+if (Request::KEY === '' && function_exists('add_action')) {
+    Enrolment::offer(); // an agent without a key, in its place among the active plugins
+}
 if (defined('ABSPATH') && !Request::isForUs()) {
     return; // included by WordPress for somebody else's request
 }
@@ -55,9 +58,10 @@ final class Answer
         $this->openssl = function_exists('openssl_digest');
     }
 
-    public function about(string $nonce): void
+    public function about(string $nonce, string $key): void
     {
         $this->nonce = $nonce;
+        $this->key = $key;
     }
 
     public function begin(int $status = 200): void
@@ -227,10 +231,16 @@ final class State
         fflush($this->lock);
     }
 
+    /** The nonces are not needed any more. */
+    public function forget(): void
+    {
+        @unlink($this->path);
+    }
+
     public function remove(): void
     {
         $this->deactivate();
-        @unlink($this->path);
+        $this->forget();
         @unlink(__FILE__);
         if (function_exists('opcache_invalidate')) {
             @opcache_invalidate(__FILE__, true);
@@ -734,7 +744,7 @@ final class Index
     {
         $name = basename($path);
         // Other copies of this site may be under way: their agents hold keys, and are no part of the site either.
-        if (in_array($name, $this->own, true) || strpos($name, '.wpclone-restore-') === 0 || preg_match('/^wpc-[0-9a-f]{24}(?:-\d+)?(?:\.(?:zip|php|tmp))?$/', $name)) {
+        if (in_array($name, $this->own, true) || strpos($name, '.wpclone-restore-') === 0 || preg_match('/^(?:wpc-[0-9a-f]{24}(?:-\d+)?|wpclone-agent[a-z0-9-]*)(?:\.(?:zip|php|tmp))?$/', $name)) {
             return true;
         }
         $about = @lstat($full);
@@ -1396,7 +1406,7 @@ final class Request
             }
         });
         try {
-            self::work($key, $answer);
+            self::work(self::KEY === '' ? Enrolment::keys() : [$key], $answer);
         } catch (Failure $failure) {
             $answer->fail($failure->reason, $failure->getMessage(), $failure->status);
         } catch (\Throwable $error) {
@@ -1408,26 +1418,30 @@ final class Request
         }
     }
 
-    private static function work(string $key, Answer $answer): void
+    /** @param string[] $keys those that open this agent */
+    private static function work(array $keys, Answer $answer): void
     {
-        if (strlen($key) < 16) {
-            throw new Failure('BAD_SIGNATURE', 'this agent has no key', 401);
-        }
-        [$asked, $time, $nonce] = self::proved($key, $answer);
+        $keys = array_filter($keys, function (string $key): bool {
+            return strlen($key) >= 16;
+        });
+        [$asked, $time, $nonce, $key] = self::proved($keys, $answer);
         $state = new State($key);
         $state->lock();
         $state->once($nonce, $time);
-        if (self::EXPIRES > 0 && time() > (int) self::EXPIRES) {
+        if (self::KEY === '') {
+            if (Enrolment::ends($key, $asked['verb'] === 'remove', $state, $answer)) {
+                return;
+            }
+        } elseif (self::EXPIRES > 0 && time() > (int) self::EXPIRES) {
             $state->remove();
             throw new Failure('EXPIRED', 'this agent has expired and removed itself', 410);
-        }
-        $budget = new Budget((float) ($asked['seconds'] ?? 0));
-        if ($asked['verb'] === 'remove') {
+        } elseif ($asked['verb'] === 'remove') {
             $state->remove();
             clearstatcache();
             $answer->json('E', ['gone' => !file_exists(__FILE__)]);
             return;
         }
+        $budget = new Budget((float) ($asked['seconds'] ?? 0));
         self::dispatch((string) $asked['verb'], $asked, $state, $answer, $budget);
     }
 
@@ -1465,9 +1479,10 @@ final class Request
     /**
      * The request if its signature, time and form are right. Nothing is read or written before that.
      *
-     * @return array{0: array<string, mixed>, 1: int, 2: string}
+     * @param string[] $keys
+     * @return array{0: array<string, mixed>, 1: int, 2: string, 3: string} the last is the key that proved it
      */
-    private static function proved(string $key, Answer $answer): array
+    private static function proved(array $keys, Answer $answer): array
     {
         $sent = (string) file_get_contents('php://input', false, null, 0, self::LARGEST);
         if (strncmp($sent, 'wpclone=', 8) === 0) {
@@ -1482,10 +1497,14 @@ final class Request
         }
         $body = (string) base64_decode($envelope['body'], true);
         $signed = implode("\n", ['POST', basename(__FILE__), hash('sha256', $body), $envelope['time'], $envelope['nonce']]);
-        if (!hash_equals(hash_hmac('sha256', $signed, $key), $envelope['signature']) || !preg_match('/^[0-9a-f]{32}$/', $envelope['nonce'])) {
+        $key = '';
+        foreach ($keys as $one) {
+            $key = hash_equals(hash_hmac('sha256', $signed, $one), $envelope['signature']) ? $one : $key;
+        }
+        if ($key === '' || !preg_match('/^[0-9a-f]{32}$/', $envelope['nonce'])) {
             throw new Failure('BAD_SIGNATURE', 'the signature is wrong', 401);
         }
-        $answer->about($envelope['nonce']);
+        $answer->about($envelope['nonce'], $key);
         if (abs(time() - (int) $envelope['time']) > State::WINDOW) {
             throw new Failure('CLOCK', 'the request is too old or too new', 403);
         }
@@ -1499,7 +1518,7 @@ final class Request
                 throw new Failure('BAD_SIGNATURE', 'the data is not what was signed', 401);
             }
         }
-        return [$asked, (int) $envelope['time'], $envelope['nonce']];
+        return [$asked, (int) $envelope['time'], $envelope['nonce'], $key];
     }
 }
 
