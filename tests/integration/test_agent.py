@@ -8,6 +8,7 @@ import secrets
 import time
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -237,6 +238,27 @@ async def test_an_answer_that_is_altered_on_the_way_is_noticed(source_site: Sour
         with pytest.raises(SiteError) as damaged:
             await agent.describe()
     assert damaged.value.reason is Reason.SOURCE_DAMAGED_ANSWER
+
+
+@pytest.mark.parametrize("asks_for_gmac", [True, False])
+async def test_answers_are_proved_by_gmac_where_it_is_asked_for(
+    source_site: SourceSite, monkeypatch: pytest.MonkeyPatch, asks_for_gmac: bool
+) -> None:
+    hmacs = []
+    request_body, frame_code = wire.request_body, wire.frame_code
+
+    def asked(question: dict[str, object], **how: Any) -> bytes:
+        return request_body(question if asks_for_gmac else {key: question[key] for key in question if key != "gmac"}, **how)
+
+    def noted(key: bytes, nonce: str, sequence: int, kind: bytes, payload: bytes) -> bytes:
+        hmacs.append(kind)
+        return frame_code(key, nonce, sequence, kind, payload)
+
+    monkeypatch.setattr(wire, "request_body", asked)
+    monkeypatch.setattr(wire, "frame_code", noted)
+    async with agent_of(source_site) as agent:
+        await agent.describe()
+    assert hmacs == ([] if asks_for_gmac else [b"J", b"E"])
 
 
 _CONFIGS: dict[str, tuple[str, dict[str, object], tuple[str, ...]]] = {

@@ -1,7 +1,8 @@
 """What a file copy remembers outside of the docroot, so that a retry goes on where a killed attempt stopped.
 
 Three files of lines, only appended to: `index` (what the source has, complete once its last line says so), `copied` (what was
-written, with its SHA-256) and `left-out`. A line cut by a kill is dropped on reading; what it stood for is simply done again.
+written, with its SHA-256) and `left-out`. A line cut by a kill is dropped on reading; what it stood for is simply done again. A
+line of the first two holds many files: one for each would cost as much as to make the file.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import IO, Any
 from wpclone.wordpress.agent.wire import Entry
 from wpclone.wordpress.file_rules import LeftOut
 
-_VERSION = 1
+_VERSION = 2
+_KIND_AT = len('["')
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class FileState:
         self._index = directory / "index"
         self._copied = directory / "copied"
         self._left_out = directory / "left-out"
-        self.files = self.bytes = 0
+        self.files = self.bytes = self._entries = 0
 
     def has_index(self) -> bool:
         """Whether a complete index of this very question is there; loads its totals."""
@@ -70,18 +72,23 @@ class FileState:
         """Forget what was; a file to write the new index to."""
         for old in (self._index, self._copied, self._left_out):
             old.unlink(missing_ok=True)
-        self.files = self.bytes = 0
+        self.files = self.bytes = self._entries = 0
         out = (self.directory / "index.new").open("w")
         out.write(self._head + "\n")
         return out
 
-    def add(self, out: IO[str], root: int, entry: Entry, local: bytes) -> None:
-        """Write one entry to the new index."""
-        texts = [value.decode("latin-1") for value in (entry.path, entry.target, local)]
-        out.write(json.dumps([root, entry.kind, entry.size, entry.mtime, entry.mode, *texts]) + "\n")
-        if entry.kind in "fF":
-            self.files += 1
-            self.bytes += entry.size
+    def add(self, out: IO[str], root: int, entries: Sequence[tuple[Entry, bytes]]) -> None:
+        """Write entries, each with its path in the copy, to the new index: a line for each kind, with the number of its first."""
+        kinds: dict[str, list[list[Any]]] = {}
+        for entry, local in entries:
+            texts = [value.decode("latin-1") for value in (entry.path, entry.target, local)]
+            kinds.setdefault(entry.kind, []).append([entry.size, entry.mtime, entry.mode, *texts])
+            if entry.kind in "fF":
+                self.files += 1
+                self.bytes += entry.size
+        for kind, items in kinds.items():
+            out.write(json.dumps([kind, self._entries, root, items]) + "\n")
+            self._entries += len(items)
 
     def end_index(self, out: IO[str]) -> None:
         """Make the new index the one that counts."""
@@ -93,23 +100,27 @@ class FileState:
         """The entries of these kinds, in the index's order."""
         with self._index.open() as lines:
             lines.readline()
-            for number, line in enumerate(lines):
+            for line in lines:
                 if line.startswith("{"):
                     return
-                root, kind, size, mtime, mode, *texts = json.loads(line)
-                if kind in kinds:
+                if line[_KIND_AT] not in kinds:
+                    continue
+                kind, first, root, items = json.loads(line)
+                for number, (size, mtime, mode, *texts) in enumerate(items, first):
                     path, target, local = (text.encode("latin-1") for text in texts)
                     yield Indexed(number, root, Entry(kind, path, size, mtime, mode, target), local)
 
     def note_copied(self, done: Sequence[tuple[int, CopiedFile]]) -> None:
         """Remember written files; one write, so that a kill cuts at most its last line."""
-        lines = [json.dumps([number, file.path.decode("latin-1"), file.size, file.sha256, file.state]) for number, file in done]
-        _append(self._copied, lines)
+        if done:
+            items = [[number, file.path.decode("latin-1"), file.size, file.sha256, file.state] for number, file in done]
+            _append(self._copied, [json.dumps(items)])
 
     def copied(self) -> Iterator[tuple[int, CopiedFile]]:
         """What was written, by index number."""
-        for number, path, size, sha256, state in _lines(self._copied):
-            yield number, CopiedFile(path.encode("latin-1"), size, sha256, state)
+        for items in _lines(self._copied):
+            for number, path, size, sha256, state in items:
+                yield number, CopiedFile(path.encode("latin-1"), size, sha256, state)
 
     def note_left_out(self, items: Sequence[LeftOut]) -> None:
         """Remember what the copy does not have."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -25,6 +26,8 @@ from wpclone.wordpress.file_state import CopiedFile, Indexed
 _INCOMING = b".wpclone-incoming-"
 _LARGE = b"large-"
 _WORTH_KEEPING = 1 << 20
+# An empty name, `.` or `..` between slashes or ends, or a byte that no name has.
+_LEADS_AWAY = re.compile(rb"(?:\A|/)\.{0,2}(?:/|\Z)|\0")
 _PIECE = 4 << 20
 _STATES = {1: "gone", 2: "unreadable"}
 _AT_ONCE = 4
@@ -33,8 +36,7 @@ _Done = list[tuple[int, CopiedFile]]
 
 def checked_path(path: bytes) -> bytes:
     """The path if it stays below where it starts; raises SiteError(HOSTILE_PATH)."""
-    parts = path.split(b"/")
-    if not path or b"\0" in path or any(part in (b"", b".", b"..") for part in parts) or parts[0].startswith(_INCOMING):
+    if _LEADS_AWAY.search(path) or path.startswith(_INCOMING):
         raise SiteError(Reason.HOSTILE_PATH, path=shown(path[:200]))
     return path
 

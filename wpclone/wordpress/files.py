@@ -113,14 +113,15 @@ async def _index(agent: AgentClient, roots: Sequence[Root], state: FileState, fe
             async with aclosing(agent.index(root.name, skip=list(root.skipped()))) as index:
                 async for entries in index:
                     fence.check()
-                    left_out = []
+                    wanted, left_out = [], []
                     for entry in entries:
                         local = checked_path(root.local(checked_path(entry.path)))
                         reason = why_not(entry, root, exclude)
                         if reason is None:
-                            state.add(out, number, entry, local)
+                            wanted.append((entry, local))
                         elif reason != excludes.REASON:
                             left_out.append(LeftOut(shown(local), reason))
+                    state.add(out, number, wanted)
                     state.note_left_out(left_out)
         await blocking(state.end_index, out)
     finally:

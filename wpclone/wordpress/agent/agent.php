@@ -50,6 +50,8 @@ final class Answer
     private $begun = false;
     /** @var bool */
     private $openssl;
+    /** @var string the key of this answer's GMAC codes, '' when they were not asked for */
+    private $gmac = '';
 
     public function __construct(string $key)
     {
@@ -62,6 +64,14 @@ final class Answer
     {
         $this->nonce = $nonce;
         $this->key = $key;
+    }
+
+    /** Frames are proved by GMAC from now on, where this PHP has it: ten times as fast as SHA-256. Call after `about`. */
+    public function byGmac(): void
+    {
+        if (function_exists('openssl_encrypt')) {
+            $this->gmac = hash_hmac('sha256', 'frames ' . $this->nonce, $this->key, true);
+        }
     }
 
     public function begin(int $status = 200): void
@@ -90,15 +100,29 @@ final class Answer
     public function frame(string $type, string $payload): void
     {
         $this->begin();
-        $digest = $this->openssl ? openssl_digest($payload, 'sha256', true) : hash('sha256', $payload, true);
-        $code = hash_hmac('sha256', $this->nonce . pack('N', $this->sequence++) . $type . $digest, $this->key, true);
+        $code = $this->code($type, $payload);
+        $this->sequence++;
         if ($this->text) {
-            $encoded = base64_encode($type . pack('N', strlen($payload)) . $payload . substr($code, 0, 16));
+            $encoded = base64_encode($type . pack('N', strlen($payload)) . $payload . $code);
             echo sprintf('%08x', strlen($encoded)), $encoded;
         } else {
-            echo $type, pack('N', strlen($payload)), $payload, substr($code, 0, 16);
+            echo $type, pack('N', strlen($payload)), $payload, $code;
         }
         flush();
+    }
+
+    private function code(string $type, string $payload): string
+    {
+        $number = pack('N', $this->sequence);
+        if ($this->gmac !== '') {
+            $code = '';
+            @openssl_encrypt('', 'aes-256-gcm', $this->gmac, OPENSSL_RAW_DATA, str_pad($type, 8, "\0") . $number, $code, $payload, 16);
+            if (is_string($code) && strlen($code) === 16) {
+                return $code;
+            }
+        }
+        $digest = $this->openssl ? openssl_digest($payload, 'sha256', true) : hash('sha256', $payload, true);
+        return substr(hash_hmac('sha256', $this->nonce . $number . $type . $digest, $this->key, true), 0, 16);
     }
 
     /** @param array<string, mixed> $value */
@@ -853,8 +877,10 @@ final class Read
     private $answer;
     /** @var int */
     private $frame;
-    /** @var string */
-    private $held = '';
+    /** @var string[] records not yet sent, put together once */
+    private $held = [];
+    /** @var int their bytes */
+    private $size = 0;
 
     /** @param array<string, mixed> $asked */
     public static function answer(Site $site, Answer $answer, Budget $budget, array $asked): void
@@ -910,17 +936,21 @@ final class Read
 
     private function record(int $index, int $status, bool $last, int $size, int $time, int $offset, string $data): void
     {
-        $this->held .= pack('NCCJJJN', $index, $status, $last ? 1 : 0, $size, max(0, $time), $offset, strlen($data)) . $data;
-        if (strlen($this->held) >= 262144) {
+        $this->held[] = pack('NCCJJJN', $index, $status, $last ? 1 : 0, $size, max(0, $time), $offset, strlen($data));
+        $this->held[] = $data;
+        $this->size += strlen($data);
+        if ($this->size >= 262144 || count($this->held) >= 2000) {
             $this->flush();
         }
     }
 
     private function flush(): void
     {
-        if ($this->held !== '') {
-            $this->answer->frame('F', $this->held);
-            $this->held = '';
+        if ($this->held !== []) {
+            $payload = implode('', $this->held);
+            $this->held = [];
+            $this->size = 0;
+            $this->answer->frame('F', $payload);
         }
     }
 }
@@ -1514,6 +1544,9 @@ final class Request
         }
         if (isset($asked['digest'])) { // bytes that travel beside the signed question, which holds their hash
             $asked['data'] = (string) base64_decode((string) ($envelope['data'] ?? ''), true);
+        }
+        if (isset($asked['gmac'])) {
+            $answer->byGmac();
             if (!is_string($asked['digest']) || !hash_equals(hash('sha256', $asked['data']), $asked['digest'])) {
                 throw new Failure('BAD_SIGNATURE', 'the data is not what was signed', 401);
             }

@@ -54,7 +54,7 @@ def _no_agent(response: aiohttp.ClientResponse, host: str) -> SiteError:
 
 async def frames_of(response: aiohttp.ClientResponse, key: bytes, nonce: str, *, as_text: bool) -> AsyncGenerator[Frame, None]:
     """The frames of an answer, each proved before it is given out; an answer that is cut or altered is SOURCE_DAMAGED_ANSWER."""
-    sequence, content = 0, response.content
+    sequence, content, proof = 0, response.content, wire.Proof(key, nonce)
     while True:
         try:
             async with asyncio.timeout(_FRAME_SECONDS):
@@ -63,9 +63,7 @@ async def frames_of(response: aiohttp.ClientResponse, key: bytes, nonce: str, *,
             raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, "The agent's answer was cut off.") from None
         except TimeoutError:
             raise SiteError(Reason.SOURCE_BUSY, "The agent stopped in the middle of an answer.") from None
-        # A refusal before the signature was found good is proved with no nonce.
-        good = {wire.frame_code(key, said, sequence, kind, payload) for said in ((nonce, "") if kind == b"X" else (nonce,))}
-        if code not in good:
+        if not proof.holds(sequence, kind, payload, code):
             raise _unproved(kind, payload)
         sequence += 1
         frame = Frame(kind.decode("ascii"), payload)

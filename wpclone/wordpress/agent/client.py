@@ -159,7 +159,7 @@ class AgentClient:
                     async for frame in frames:
                         if frame.kind != "F":
                             continue
-                        found = [replace(part, index=part.index + base) for part in wire.parts(frame.payload)]
+                        found = list(wire.parts(frame.payload, base))
                         end = found[-1]
                         first, offset = (end.index + 1, -1) if end.last else (end.index, end.offset + len(end.data))
                         if offset < 0 and first < len(files):
@@ -268,7 +268,7 @@ class AgentClient:
 
     async def _asked(self, question: dict[str, object], data: bytes | None = None) -> AsyncGenerator[Frame, None]:
         """The request and its frames. Follows one redirect within the host, adopts the site's clock once."""
-        question = {**question, "seconds": self._seconds}
+        question = {**question, "seconds": self._seconds, "gmac": True}
         for attempt in range(3):
             nonce = self._session.chance.getrandbits(128).to_bytes(16, "big").hex()
             now = int(self._session.clock()) + self._clock_off
