@@ -1542,11 +1542,11 @@ final class Request
         if (!is_array($asked) || !isset($asked['verb'])) {
             throw new Failure('BAD_REQUEST', 'the request has no verb', 400);
         }
-        if (isset($asked['digest'])) { // bytes that travel beside the signed question, which holds their hash
-            $asked['data'] = (string) base64_decode((string) ($envelope['data'] ?? ''), true);
-        }
         if (isset($asked['gmac'])) {
             $answer->byGmac();
+        }
+        if (isset($asked['digest'])) { // bytes that travel beside the signed question, which holds their hash
+            $asked['data'] = (string) base64_decode((string) ($envelope['data'] ?? ''), true);
             if (!is_string($asked['digest']) || !hash_equals(hash('sha256', $asked['data']), $asked['digest'])) {
                 throw new Failure('BAD_SIGNATURE', 'the data is not what was signed', 401);
             }
