@@ -65,6 +65,7 @@ images: setup ## the clone's and the service's image, below OUT (default: build/
 	@$(BIN)/python -m tests.cluster load $${OUT:-build}/wpclone-clone.tar
 
 bench: setup ## measure: each number of docs/architecture.md as a ratio in one run
+	@[ "$$(id -u)" -ne 0 ] || deploy/local/install_packages bench/packages
 	@$(BIN)/python -m bench
 
 chaos: setup ## the long tests that kill, stop and cut things, on one machine and on the cluster
