@@ -67,7 +67,7 @@ def clone_plan(tools: CloneTools) -> Plan:
         PlannedStep(
             CopyFiles(sources, runtime, work, tools.room.free), "Copying files", 45, _minutes(240), _PATIENT, resumable=True
         ),
-        PlannedStep(CopyTables(sources, databases), "Copying tables", 35, _minutes(240), _PATIENT, resumable=True),
+        PlannedStep(CopyTables(sources, databases, runtime), "Copying tables", 35, _minutes(240), _PATIENT, resumable=True),
         PlannedStep(RecordBase(databases, runtime), "Remembering the copy for a restore", 3, _minutes(65)),
         PlannedStep(Guard(sources, tools.guard), "Guarding and serving the clone", 6, _minutes(15)),
         PlannedStep(Verify(tools.pages, databases, work), "Verifying the clone", 4, _minutes(3), _HEALTH),

@@ -1,7 +1,7 @@
 """A job's progress: the weighted sum of its steps, in whole per cent, and how often it is written.
 
-Steps report as often as they like; `Meter` keeps the newest report and writes at most twice a second. Progress never falls,
-within a claim by this file and across claims by the store.
+Steps report as often as they like; `Meter` keeps the newest report and writes it soon, then at most twice a second. Progress
+never falls, within a claim by this file and across claims by the store.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from wpclone.core.clock import Clock
 from wpclone.core.jobs.errors import StoreUnavailable
 
 PERIOD = 0.5
-"""Seconds between two progress writes of one job."""
+"""Seconds between two progress writes of one step."""
+
+FIRST = 0.1
+"""Seconds from a step's start, which is a write itself, to its first: what a clone's place waits for is told to people within a
+second, also where one short step follows the other."""
 
 Write = Callable[[int, str], Awaitable[None]]
 """Record (per cent, sentence). Raises StaleClaim or StoreUnavailable."""
@@ -57,9 +61,10 @@ class Meter:
 
     async def run(self) -> None:
         """Write what is new, at most once a period, until cancelled. Raises StaleClaim; an outage only skips writes."""
+        pause = FIRST
         while True:
-            # The pause comes first: the start of a step has just been written.
-            await self._clock.sleep(PERIOD)
+            await self._clock.sleep(pause)
+            pause = PERIOD
             await self._news.wait()
             self._news.clear()
             try:

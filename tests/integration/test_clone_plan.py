@@ -32,7 +32,7 @@ from workers.orders import Orders
 from workers.pages import Page
 from workers.plans import Plans
 from workers.runner import Runner, Tools
-from workers.runtimes import Content, Place
+from workers.runtimes import Content, Place, Tell, quietly
 from workers.runtimes.local import LocalRuntime
 from workers.sources import Sources
 from workers.steps.guard import GuardRoom
@@ -72,12 +72,12 @@ class HandingRuntime(LocalRuntime):
 
     brought: ClassVar[list[bytes]] = []
 
-    async def expose(self, clone_id: str, content: Content) -> Place:
+    async def expose(self, clone_id: str, content: Content, tell: Tell = quietly) -> Place:
         place = await self.ready(clone_id)
         if os.getuid() == 0 and place.staging is not None and place.staging.exists():
             for path in [place.staging, *place.staging.rglob("*")]:
                 os.lchown(path, SERVICE.uid, SERVICE.gid)
-        return await super().expose(clone_id, content)
+        return await super().expose(clone_id, content, tell)
 
     async def bring(self, clone_id: str, source: str, into: str, paths: Sequence[bytes]) -> list[Brought]:
         place = await self.ready(clone_id)

@@ -153,6 +153,25 @@ async def test_a_cause_that_passes_is_no_failure(bench: Bench) -> None:
     assert (await task).clone_id == clone_id
 
 
+async def test_files_go_to_a_pod_whose_site_still_starts_and_the_clone_is_served_once_it_runs(bench: Bench) -> None:
+    clone_id, told = new_clone_id(), list[str]()
+    ready = bench.cluster.pod_status
+    starting = pending("CreateContainerConfigError", "a volume")
+    starting["initContainerStatuses"].append({"name": "receiver", "started": True})
+    bench.cluster.pod_status = starting
+    place = await bench.runtime.create(clone_id)
+    assert place.staging is not None
+    put_files(place.staging, {"index.php": b"<?php"})
+    serving = asyncio.create_task(bench.runtime.expose(clone_id, CONTENT, told.append))
+    config = bench.receivers[clone_id].site / "content" / "docroot" / "wp-config.php"
+    await until_async(lambda: _true(config.exists()), within=20)
+    await until_async(lambda: _true(told), within=20)
+    assert not serving.done()
+    assert ready is not None
+    bench.cluster.set_pod(clone_id, ready)
+    assert (await serving).is_serving
+
+
 @pytest.mark.parametrize(
     ("message", "code", "kind"),
     [

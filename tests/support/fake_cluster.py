@@ -27,6 +27,7 @@ NAMESPACE = "clones"
 PODS_READY: Object = {
     "phase": "Running",
     "conditions": [{"type": "Ready", "status": "True"}],
+    "initContainerStatuses": [{"name": "receiver", "started": True, "state": {"running": {}}}],
 }
 
 

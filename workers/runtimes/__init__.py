@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from wpclone.core.jobs.errors import Fatal
+
 
 @dataclass(frozen=True)
 class Place:
@@ -64,15 +66,16 @@ class Runtime(Protocol):
         """`local` or `kubernetes`, as in `clones.runtime`."""
 
     async def create(self, clone_id: str) -> Place:
-        """Make the place, or find it. Nothing is served yet and nothing reachable."""
+        """Make the place, or find it. Nothing is served yet and nothing reachable. Its staging takes files while it comes up."""
 
     async def ready(self, clone_id: str, tell: Tell = quietly) -> Place:
-        """The place once it takes content; RetryLater while it does not. `tell` hears meanwhile what it waits for."""
+        """The place once it takes content; RetryLater while it does not. `tell` hears meanwhile what it waits for; an empty
+        sentence takes back what it heard."""
 
-    async def expose(self, clone_id: str, content: Content) -> Place:
+    async def expose(self, clone_id: str, content: Content, tell: Tell = quietly) -> Place:
         """Hand over the copied files, put wp-config and guard in place, serve, and return when it answers at its URL.
 
-        Again with other content: only that content is replaced.
+        Again with other content: only that content is replaced. `tell` hears what the place waits for, if it is not ready yet.
         """
 
     async def describe(self, clone_id: str) -> Place | None:
@@ -90,3 +93,11 @@ class Runtime(Protocol):
     async def extend(self, clone_id: str, expires_at: datetime) -> None:
         """Tell the place when the clone expires now. A runtime that ends clones by itself does so 10 minutes later at the
         earliest: deleting is the service's own job."""
+
+
+async def place_of(runtime: Runtime, clone_id: str) -> Place:
+    """The clone's place as it is now, whether it takes content yet or not. Raises Fatal(NOT_FOUND)."""
+    place = await runtime.describe(clone_id)
+    if place is None:
+        raise Fatal("NOT_FOUND", f"The place of {clone_id} has gone.")
+    return place

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workers.runtimes.manifests import Manifest
+from workers.runtimes.manifests import RECEIVER, Manifest
 
 CRASHES = 3
 """Restarts of a container after which it is not going to work."""
+_BETWEEN_CRASHES = ("CrashLoopBackOff", "PostStartHookError")
+"""What a container that ended waits as. The hook's own error is only that its container had ended."""
 _LONGEST = 400
 _HOPELESS_PULL = re.compile(
     r"not found|manifest unknown|unauthorized|denied|forbidden|does not exist|no match for platform", re.I
@@ -43,6 +45,15 @@ def is_ready(pod: Manifest) -> bool:
     return status.get("phase") == "Running" and conditions.get("Ready") == "True" and not _map(pod, "metadata").get(
         "deletionTimestamp"
     )  # fmt: skip
+
+
+def takes_files(pod: Manifest) -> bool:
+    """Whether the pod's receiver runs, and the pod is not on its way out: the site itself need not run yet."""
+    status = _map(pod, "status")
+    if _map(pod, "metadata").get("deletionTimestamp") or status.get("phase") in ("Failed", "Succeeded"):
+        return False
+    sidecars = _maps(status, "initContainerStatuses")
+    return any(each.get("name") == RECEIVER and each.get("started") is True for each in sidecars)
 
 
 def ended(job: Manifest) -> Cause | None:
@@ -113,7 +124,7 @@ def _of_container(container: Mapping[str, Any]) -> Cause | None:
         grace = 0.0 if restarts >= CRASHES else None
         if end.get("reason") == "OOMKilled":
             return Cause("OUT_OF_MEMORY", f"The clone's container {name} needs more memory than its limit.", grace, name)
-        if reason == "CrashLoopBackOff" or place == "state":
+        if reason in _BETWEEN_CRASHES or place == "state":
             text = f"The clone's container {name} ended {restarts + (place == 'state')} times, last with {end.get('exitCode')}."
             return Cause("CONTAINER_CRASHES", text, grace, name)
     return None

@@ -20,7 +20,7 @@ import structlog
 from workers.pages import Pages
 from workers.removal import remove_tree
 from workers.runtimes import Content, Place, Tell, quietly
-from workers.runtimes.causes import Cause, causes, ended, is_ready
+from workers.runtimes.causes import Cause, causes, ended, is_ready, takes_files
 from workers.runtimes.cluster_api import EVENTS, HTTP_ROUTES, INGRESSES, JOBS, PODS, SERVICES, ApiRefused, ApiUnavailable
 from workers.runtimes.manifests import (
     CLONE_LABEL,
@@ -122,11 +122,16 @@ class KubernetesRuntime:
     async def ready(self, clone_id: str, tell: Tell = quietly) -> Place:
         """See Runtime.ready. Returns when the pod's containers run; raises what keeps them from it."""
         place = self._place(await self._job(clone_id))
+        await self._awaited(clone_id, is_ready, tell)
+        return place
+
+    async def _awaited(self, clone_id: str, is_there: Callable[[Manifest], bool], tell: Tell) -> None:
+        """Wait until there is such a pod of this clone; raise what keeps it from being there."""
         waiting = _Waiting(self._clock.monotonic)
         end = self._clock.monotonic() + self._parts.patience
         while True:
-            if any(is_ready(pod) for pod in self._pods.of(clone_id)):
-                return place
+            if any(is_there(pod) for pod in self._pods.of(clone_id)):
+                return
             cause = await self._judge(clone_id, waiting, tell)
             left = end - self._clock.monotonic()
             if left <= 0:
@@ -142,8 +147,9 @@ class KubernetesRuntime:
         over = waiting.over(told)
         if over:
             raise Fatal(over.code, over.message + await self._last_words(clone_id, over))
-        if told and waiting.is_news(told[0]):
-            tell(told[0].message)
+        sentence = told[0].message if told else ""
+        if waiting.is_news(sentence):
+            tell(sentence)
         return told[0] if told else None
 
     async def _last_words(self, clone_id: str, cause: Cause) -> str:
@@ -165,13 +171,15 @@ class KubernetesRuntime:
             return RetryLater("CLUSTER_UNAVAILABLE", "The Kubernetes API server cannot be watched now.")
         return RetryLater("CLONE_NOT_READY", f"The clone's pod was not ready within {self._parts.patience:.0f} seconds.")
 
-    async def expose(self, clone_id: str, content: Content) -> Place:
-        """See Runtime.expose."""
-        place = await self.ready(clone_id)
+    async def expose(self, clone_id: str, content: Content, tell: Tell = quietly) -> Place:
+        """See Runtime.expose. The pod gets its files as soon as its receiver runs."""
+        place = self._place(await self._job(clone_id))
+        await self._awaited(clone_id, takes_files, tell)
         receiver = await self._receiver(clone_id)
         if not await receiver.has_site():
             await receiver.send(self._staging(clone_id), self._parts.randomness(8).hex())
         await receiver.give(content)
+        await self._awaited(clone_id, is_ready, tell)
         await self._answering(place.url)
         found = await self._annotate(clone_id, {SERVING: "true"})
         await remove_tree(self._staging(clone_id))
@@ -326,9 +334,9 @@ class _Waiting:
         self._since = {cause.code: self._since.get(cause.code, now) for cause in standing}
         return next((c for c in standing if c.grace is not None and now - self._since[c.code] >= c.grace), None)
 
-    def is_news(self, cause: Cause) -> bool:
+    def is_news(self, sentence: str) -> bool:
         """Whether this sentence has not just been told."""
-        news, self._told = cause.message != self._told, cause.message
+        news, self._told = sentence != self._told, sentence
         return news
 
 

@@ -47,7 +47,7 @@ class LocalRuntime:
         """See Runtime.ready; a local place takes content at once."""
         return _place(await self._ask("describe", clone_id=clone_id))
 
-    async def expose(self, clone_id: str, content: Content) -> Place:
+    async def expose(self, clone_id: str, content: Content, tell: Tell = quietly) -> Place:
         """See Runtime.expose."""
         guard = {name: base64.b64encode(data).decode() for name, data in content.guard.items()}
         wp_config = base64.b64encode(content.wp_config).decode()

@@ -6,7 +6,8 @@ is released. A crash in between leaves a suspended Job that the next call finish
 record, by its finalizer, until the clone's database has gone.
 
 The web server and the receiver are sidecars: they restart in place and their readiness is the pod's. The Job's one main container
-only waits; it ends with 143 on SIGTERM, because 0 would complete the Job and so end the clone.
+only waits; it ends with 143 on SIGTERM, because 0 would complete the Job and so end the clone. No sidecar has a startup probe: it
+would keep the next container back for a second or two, and a customer waits for all three.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ SELECTOR = f"{MANAGED_BY}=wpclone"
 SITE_PORT, RECEIVER_PORT = 8080, 8081
 DOCROOT, GUARD_STATE = "/site/content/docroot", "/site/state"
 KEY_FILE = "key"
+RECEIVER = "receiver"
+"""The container that takes files."""
 LINGER = 600
 """Seconds the objects of a clone stay after its deadline, and between a clone's expiry and its deadline."""
 
@@ -106,7 +109,7 @@ def owned(shape: CloneShape, clone_id: str, job_uid: str, key: bytes) -> list[Ma
         _secret(shape, clone_id, key),
         _volume_claim(shape, clone_id),
         _service(shape, clone_id, clone_id, "http", SITE_PORT),
-        _service(shape, clone_id, receiver_service(clone_id), "receiver", RECEIVER_PORT),
+        _receiver_service(shape, clone_id),
         _network_policy(shape, clone_id),
         _http_route(shape, clone_id) if shape.route == "gateway" else _ingress(shape, clone_id),
     ]
@@ -169,13 +172,15 @@ _SCRATCH: Mapping[str, str] = {"tmp": "1Gi", "run": "16Mi", "receiver-tmp": "256
 
 
 def _receiver(shape: CloneShape) -> Manifest:
-    """Takes the copied files. Before WordPress: it makes the directories that are mounted there."""
+    """Takes the copied files. Before WordPress: it makes the directories that are mounted there, and the hook holds up the next
+    container until they are there, because the kubelet would make them as root."""
     return {
         # It works for seconds, and a customer waits for it: with half a CPU it would take twice as long.
-        **_container(shape, "receiver", "20m", "32Mi", "2", "192Mi"),
+        **_container(shape, RECEIVER, "20m", "32Mi", "2", "192Mi"),
         "restartPolicy": "Always",
         "ports": [{"name": "receiver", "containerPort": RECEIVER_PORT, "protocol": "TCP"}],
-        "startupProbe": _probe("/health", "receiver", failures=60),
+        # It waits for the container's own work, and does not do it: so what goes wrong there is in the container's log.
+        "lifecycle": {"postStart": {"exec": {"command": ["/bin/sh", "-c", "until [ -d /site/guard ]; do sleep 0.02; done"]}}},
         "volumeMounts": [
             {"name": "site", "mountPath": "/site"},
             {"name": "key", "mountPath": "/run/secrets/wpclone", "readOnly": True},
@@ -192,8 +197,7 @@ def _wordpress(shape: CloneShape) -> Manifest:
         **_container(shape, "wordpress", shape.cpu_request, shape.memory_request, shape.cpu, shape.memory),
         "restartPolicy": "Always",
         "ports": [{"name": "http", "containerPort": SITE_PORT, "protocol": "TCP"}],
-        "startupProbe": _probe("/.wpclone/health", "http", failures=60),
-        # A static file of the image: WordPress may redirect, be slow or broken without the pod being restarted for it.
+        # A static file of the image: WordPress may redirect, be slow or broken, and the clone stays on its route.
         "readinessProbe": _probe("/.wpclone/health", "http", failures=3),
         "volumeMounts": [
             {"name": "site", "mountPath": "/site/content", "subPath": "content"},
@@ -272,6 +276,13 @@ def _service(shape: CloneShape, clone_id: str, name: str, port_name: str, port: 
             "ports": [{"name": port_name, "port": port, "targetPort": port, "protocol": "TCP"}],
         },
     }
+
+
+def _receiver_service(shape: CloneShape, clone_id: str) -> Manifest:
+    """Leads to the pod from its first second: files are sent while the site's own container still starts."""
+    service = _service(shape, clone_id, receiver_service(clone_id), "receiver", RECEIVER_PORT)
+    service["spec"]["publishNotReadyAddresses"] = True
+    return service
 
 
 def _network_policy(shape: CloneShape, clone_id: str) -> Manifest:

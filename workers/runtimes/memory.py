@@ -37,7 +37,7 @@ class MemoryRuntime:
         """See Runtime.ready."""
         return self._known(clone_id)
 
-    async def expose(self, clone_id: str, content: Content) -> Place:
+    async def expose(self, clone_id: str, content: Content, tell: Tell = quietly) -> Place:
         """See Runtime.expose."""
         self.content[clone_id] = content
         self._places[clone_id] = replace(self._known(clone_id), is_serving=True)

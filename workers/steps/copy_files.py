@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from workers.runtimes import Place, Runtime
+from workers.coming_place import ComingPlace
+from workers.runtimes import Place, Runtime, place_of
 from workers.sources import Sources
 from workers.step import Done, StepContext
 from workers.steps.preflight import FreeBytes, Preflight, excludes_of, refuse_too_little_space, report_of
@@ -29,15 +30,17 @@ class CopyFiles:
     async def do(self, context: StepContext) -> Done:
         """Facts: files, bytes, links, excluded, changed."""
         report = report_of(context.facts[Preflight.name])
-        staging = _staging(await self._runtime.ready(context.clone_id))
+        staging = _staging(await place_of(self._runtime, context.clone_id))
         if not self._state(context).exists():
             refuse_too_little_space(report, await blocking(self._free, staging))
         fence = Fence(self._state(context), context.fence)
+        coming = ComingPlace(self._runtime, context.clone_id, context.report)
         async with self._sources.agent(context) as agent:
-            copied = await copy_files(
-                agent, report, staging, fence=fence, progress=lambda counts: _report(context, counts),
+            copying = copy_files(
+                agent, report, staging, fence=fence, progress=lambda counts: coming.report(counts.fraction, _sentence(counts)),
                 exclude=excludes_of(context).paths, near=await self._sources.near(context),
             )  # fmt: skip
+            copied = await coming.beside(copying)
         return Done(copied.to_json())
 
     async def undo(self, context: StepContext) -> None:
@@ -67,9 +70,8 @@ def _staging(place: Place) -> Path:
     return place.staging
 
 
-def _report(context: StepContext, counts: Counts) -> None:
-    sentence = (
+def _sentence(counts: Counts) -> str:
+    return (
         f"Copying files: {counts.files_done:,} of {counts.files_total:,}, "
         f"{counts.bytes_done / 1e6:,.1f} of {counts.bytes_total / 1e6:,.1f} MB"
     )
-    context.report(counts.fraction, sentence)

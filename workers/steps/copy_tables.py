@@ -7,6 +7,8 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from workers.clone_databases import CloneDatabases
+from workers.coming_place import ComingPlace
+from workers.runtimes import Runtime
 from workers.sources import Sources
 from workers.step import Done, StepContext
 from workers.steps.create_database import CreateDatabase
@@ -25,20 +27,23 @@ class CopyTables:
 
     name = "copy_tables"
 
-    def __init__(self, sources: Sources, databases: CloneDatabases) -> None:
+    def __init__(self, sources: Sources, databases: CloneDatabases, runtime: Runtime) -> None:
         self._sources = sources
         self._databases = databases
+        self._runtime = runtime
 
     async def do(self, context: StepContext) -> Done:
         """Facts: the tables with rows, bytes and checksums, consistency, what was left out. Counted once more at the end."""
         report = report_of(context.facts[Preflight.name])
         site = context.facts[CreateSite.name]
         rewriter = Rewriter(mapping(report, site["url"], site["docroot"]))
+        coming = ComingPlace(self._runtime, context.clone_id, context.report)
         async with self._sources.agent(context) as agent:
-            copied = await copy_tables(
+            copying = copy_tables(
                 agent, report, target(self._databases, context), rewriter=rewriter, fence=context.fence,
-                progress=lambda counts: _report(context, counts),
+                progress=lambda counts: coming.report(counts.fraction, _sentence(counts)),
             )  # fmt: skip
+            copied = await coming.beside(copying)
         await self._refuse_missing_rows(context, copied.tables)
         return Done(copied.to_json())
 
@@ -109,9 +114,8 @@ def relative(report: SiteReport) -> list[tuple[str, str]]:
     return pairs
 
 
-def _report(context: StepContext, counts: Counts) -> None:
-    sentence = (
+def _sentence(counts: Counts) -> str:
+    return (
         f"Copying tables: {counts.rows_done:,} of about {counts.rows_total:,} rows, "
         f"{counts.bytes_done / 1e6:,.1f} of about {counts.bytes_total / 1e6:,.1f} MB"
     )
-    context.report(counts.fraction, sentence)

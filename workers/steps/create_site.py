@@ -1,4 +1,7 @@
-"""Make the clone's place in the runtime: nothing is served yet."""
+"""Make the clone's place in the runtime: nothing is served yet.
+
+It comes up while the steps after this one copy: they watch it (`workers.coming_place`), and `guard` waits for it.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,7 @@ class CreateSite:
 
     async def do(self, context: StepContext) -> Done:
         """Facts: url, docroot, egress."""
-        await self._runtime.create(context.clone_id)
-        place = await self._runtime.ready(context.clone_id, lambda sentence: context.report(0.5, sentence))
-        return Done(place.to_json())
+        return Done((await self._runtime.create(context.clone_id)).to_json())
 
     async def undo(self, context: StepContext) -> None:
         """Remove it with all its content."""

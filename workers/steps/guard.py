@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from workers.clone_agent import clone_agent
 from workers.clone_databases import database_name
 from workers.clone_records import CloneRecords
-from workers.runtimes import Content, Place, Runtime
+from workers.runtimes import Content, Place, Runtime, place_of
 from workers.sources import Sources, is_admin_login
 from workers.step import Done, StepContext
 from workers.steps.preflight import Preflight, report_of
@@ -45,12 +45,14 @@ class Guard:
         """Facts: url, admin_login, which constants passed and which were withheld and why."""
         report = await self._report(context)
         clone = await self._room.records.get(context.clone_id)
-        place = await self._room.runtime.ready(context.clone_id)
+        place = await place_of(self._room.runtime, context.clone_id)
         login = _admin(context, report)
         wp_config, constants = generate_wp_config(_wp_config(context, report, place, _kept(context)))
         settings = self._settings(context, clone, place, login, source_path=urlsplit(report.home).path.rstrip("/"))
         guard = {**guard_files(), **clone_agent(settings.key), "config.json": guard_config(settings)}
-        place = await self._room.runtime.expose(context.clone_id, Content(wp_config, guard))
+        place = await self._room.runtime.expose(
+            context.clone_id, Content(wp_config, guard), lambda sentence: context.report(0.1, sentence or "Handing over the copy")
+        )
         withheld = dict(report.withheld) | {name: str(why) for name, why in constants.withheld.items()}
         return Done({"url": place.url, "admin_login": login, "egress": place.egress, **_constants(constants, withheld)})
 

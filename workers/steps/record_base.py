@@ -11,7 +11,7 @@ import structlog
 
 from workers.clone_databases import CloneDatabases, base_name, database_name
 from workers.merge.base import record_base, record_base_files
-from workers.runtimes import Runtime
+from workers.runtimes import Runtime, place_of
 from workers.step import Done, StepContext
 from workers.steps.copy_tables import CopyTables
 from workers.steps.guard import Guard
@@ -44,7 +44,7 @@ class RecordBase:
         try:
             async with self._databases.connection(seconds=_SECONDS) as cursor:
                 rows = await record_base(cursor, clone, base, prefix, tables)
-                place = await self._runtime.ready(context.clone_id)
+                place = await place_of(self._runtime, context.clone_id)
                 found = await in_parts(_content_files(place.staging)) if place.staging is not None else []
                 files = await record_base_files(cursor, base, found) if found else 0
         except StepOutcome as error:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.fake_cluster import PODS_READY, pending
-from workers.runtimes.causes import Cause, causes, is_ready
+from workers.runtimes.causes import Cause, causes, is_ready, takes_files
 
 JOB = {"metadata": {"name": "clone-1", "uid": "job"}, "status": {}}
 OOM = {"reason": "OOMKilled", "exitCode": 137}
@@ -41,6 +41,7 @@ def worst(job: dict[str, Any], pods: list[dict[str, Any]], events: list[dict[str
         (pending("RunContainerError", "exec: no such file"), "CONTAINER_NOT_CREATED", 15),
         (pending("CrashLoopBackOff", restarts=1, last={"reason": "Error", "exitCode": 1}), "CONTAINER_CRASHES", None),
         (pending("CrashLoopBackOff", restarts=3, last={"reason": "Error", "exitCode": 1}), "CONTAINER_CRASHES", 0),
+        (pending("PostStartHookError", restarts=3, last={"reason": "Error", "exitCode": 1}), "CONTAINER_CRASHES", 0),
         (pending("CrashLoopBackOff", restarts=1, last=OOM), "OUT_OF_MEMORY", None),
         (pending("CrashLoopBackOff", restarts=4, last=OOM), "OUT_OF_MEMORY", 0),
         ({"phase": "Pending", "conditions": [UNSCHEDULABLE]}, "UNSCHEDULABLE", None),
@@ -111,6 +112,16 @@ def test_an_evicted_pod_is_being_replaced() -> None:
 def test_a_pod_on_its_way_out_is_not_ready() -> None:
     assert is_ready(pod(PODS_READY))
     assert not is_ready(pod(PODS_READY, deletionTimestamp="2031-01-01T00:00:00Z"))
+
+
+def test_a_pod_takes_files_as_soon_as_its_receiver_has_started_and_until_it_goes() -> None:
+    receiver = {"name": "receiver", "started": True}
+    starting = {"phase": "Pending", "initContainerStatuses": [receiver, {"name": "wordpress", "started": False}]}
+    assert takes_files(pod(starting))
+    assert not is_ready(pod(starting))
+    assert not takes_files(pod({**starting, "initContainerStatuses": [{**receiver, "started": False}]}))
+    assert not takes_files(pod({**starting, "phase": "Failed"}))
+    assert not takes_files(pod(starting, deletionTimestamp="2031-01-01T00:00:00Z"))
 
 
 @pytest.mark.parametrize("status", [{}, {"conditions": None}, {"containerStatuses": [None, {}]}, {"conditions": ["?"]}])
