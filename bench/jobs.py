@@ -2,7 +2,7 @@
 
 The real server and two real workers, on a MariaDB that syncs each commit and a nats-server that syncs each message. Steps are
 empty, so what is measured is the cost of recording them. A peer's command measures something else on the same MariaDB, in a
-database of its own, while our processes are stopped or idle.
+database of its own, while our processes are stopped or idle. `floor` is what accepting costs at least here (see bench/floor).
 
     python -m bench.jobs [--jobs N] [--rounds N] [--peer COMMAND]
 
@@ -18,12 +18,13 @@ import signal
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 from typing import Any
 
 import grpc
 
+from bench.floor import floor
 from tests.support.chaos import Field, chaos_field
 from tests.support.chaos_edge import ServerProcess, clone_request, server_process, stub_of
 from tests.support.history import part
@@ -35,7 +36,7 @@ CLIENTS = 20
 WATCHED = 50
 LOST_AT_ONCE = 8
 Figures = dict[str, float]
-"""By name. Rates end in `_per_second`, times in `_ms` or `_s`."""
+"""By name. Rates end in `_per_second`, times in `_ms` or `_s`; `accept_p50_in_floors` is a ratio, to be 3 at most."""
 
 
 def measure(jobs: int, rounds: int, peer: str) -> tuple[Figures, Figures]:
@@ -86,18 +87,13 @@ async def _ours(mariadb: Mariadb, jobs: int) -> Figures:
 
 
 async def _drive(field: Field, stub: Any, server: ServerProcess, jobs: int) -> Figures:
-    async def accept(count: int) -> list[float]:
-        took = []
-        for _ in range(count):
-            begun = time.perf_counter()
-            await stub.CreateClone(clone_request(), metadata=server.metadata, timeout=30)
-            took.append((time.perf_counter() - begun) * 1000)
-        return took
+    async def accept() -> None:
+        await stub.CreateClone(clone_request(), metadata=server.metadata, timeout=30)
 
-    await asyncio.gather(*(accept(5) for _ in range(CLIENTS)))
-    begun = time.perf_counter()
-    took = sorted(chain.from_iterable(await asyncio.gather(*(accept(jobs // CLIENTS) for _ in range(CLIENTS)))))
-    accepting = time.perf_counter() - begun
+    accepting = await _driven(accept, jobs)
+    async with floor(field.mariadb) as echo:
+        request = clone_request().SerializeToString()
+        ground = await _driven(lambda: echo(request), jobs)
     waiting = field.count("SELECT COUNT(*) FROM jobs WHERE status = 'pending'")
     for _ in range(2):
         field.start(slots=16, empty=True)
@@ -107,10 +103,30 @@ async def _drive(field: Field, stub: Any, server: ServerProcess, jobs: int) -> F
     running = time.perf_counter() - begun
     news = sorted(chain.from_iterable([await _news(stub, server) for _ in range(WATCHED)]))
     return {
-        "accept_per_second": len(took) / accepting, "accept_p50_ms": part(took, 0.5), "accept_p99_ms": part(took, 0.99),
+        **{f"accept_{name}": figure for name, figure in accepting.items()},
+        **{f"floor_{name}": figure for name, figure in ground.items()},
+        "accept_p50_in_floors": accepting["p50_ms"] / ground["p50_ms"],
         "jobs_per_second": left / running,
         "change_to_watcher_p50_ms": part(news, 0.5), "change_to_watcher_p99_ms": part(news, 0.99),
     }  # fmt: skip
+
+
+async def _driven(call: Callable[[], Awaitable[object]], count: int) -> Figures:
+    """Rate and times of so many calls by all clients, each asking again when it is answered; after a few to warm up."""
+
+    async def ask(count: int) -> list[float]:
+        took = []
+        for _ in range(count):
+            begun = time.perf_counter()
+            await call()
+            took.append((time.perf_counter() - begun) * 1000)
+        return took
+
+    await asyncio.gather(*(ask(5) for _ in range(CLIENTS)))
+    begun = time.perf_counter()
+    took = sorted(chain.from_iterable(await asyncio.gather(*(ask(count // CLIENTS) for _ in range(CLIENTS)))))
+    seconds = time.perf_counter() - begun
+    return {"per_second": len(took) / seconds, "p50_ms": part(took, 0.5), "p99_ms": part(took, 0.99)}
 
 
 async def _news(stub: Any, server: ServerProcess) -> list[float]:
