@@ -2,7 +2,7 @@
 
 Server, worker, NATS and Envoy come from deploy/kubernetes, clones are pods behind the Gateway; MariaDB and the source site run
 beside the cluster and are reached at its bridge. A cluster that ran before goes on running; one that was started for this ends
-with it.
+with it, and so does its turn: tests of the cluster wait for it, as it does for them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from tests.cluster import images
 from tests.cluster.binaries import Missing
+from tests.cluster.lock import Busy, held
 from tests.cluster.parts import down, up
 from tests.cluster.place import ClusterPlace, default_place
 from tests.cluster.processes import NotReady, is_running
@@ -41,23 +42,28 @@ from wpclone.standalone.readiness import ServerNotReady, answer_of
 from wpclone.standalone.state import State, write_private
 
 FAILED, NOT_HERE = 1, 12
+_TURN_SECONDS = 1200
+"""How long a run of tests, or another demonstration, is waited for."""
 
 
 def main() -> int:
     """Show it; 0 only if every check held."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.demo", description=__doc__)
     parser.add_argument("--exit", action="store_true", help="stop everything afterwards")
-    stay = not parser.parse_args().exit and sys.stdout.isatty()
+    parser.add_argument("--in-turn", action="store_true", help="whoever starts this has the cluster's lock")
+    given = parser.parse_args()
+    stay = not given.exit and sys.stdout.isatty()
     place = default_place()
     if not place.has_node:
         return _cannot("clones as pods need a node, and a node needs root", NOT_HERE)
     signal.signal(signal.SIGTERM, _leave)
     try:
-        with running_cluster(place):
+        lock = place.directory.with_name("cluster.lock")
+        with nullcontext() if given.in_turn else held(lock, within=_TURN_SECONDS), running_cluster(place):
             return demo.run(stay=stay, staged=on_cluster(place, images.give_images(place)))
     except Missing as error:
         return _cannot(str(error), NOT_HERE)
-    except (NotReady, RuntimeError, OSError, subprocess.SubprocessError) as error:
+    except (Busy, NotReady, RuntimeError, OSError, subprocess.SubprocessError) as error:
         return _cannot(str(error), FAILED)
 
 

@@ -33,13 +33,17 @@ def give_images(place: ClusterPlace, kinds: Iterable[str] = tuple(_INPUTS)) -> d
     there = set(node.images(place))
     for kind, name in names.items():
         if name not in there:
-            node.load_image(place, archive_of(kind))
+            # By the name that was decided on: sources may change while an image is built.
+            node.load_image(place, _archive(kind, name.rpartition(":")[2]))
     return names
 
 
 def archive_of(kind: str) -> Path:
     """The archive of an image, built when its inputs have changed. Raises RuntimeError when it cannot be built."""
-    version = _digest(_INPUTS[kind])
+    return _archive(kind, _digest(_INPUTS[kind]))
+
+
+def _archive(kind: str, version: str) -> Path:
     archive = cache() / "images" / version / f"wpclone-{kind}.tar"
     if not archive.exists():
         _build(kind, version, archive)

@@ -124,7 +124,10 @@ class ClusterService:
             "capacity": {"storage": size}, "accessModes": ["ReadWriteOnce", "ReadWriteMany"],
             "hostPath": {"path": str(path)}, "persistentVolumeReclaimPolicy": "Retain",
         }  # fmt: skip
-        if claim:
+        if not claim:
+            # No such class needs to be there: it keeps the claims of others in this cluster from taking these.
+            spec["storageClassName"] = _OURS
+        else:
             spec["claimRef"] = {"namespace": "wpclone", "name": claim}
         return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": full, "labels": {_OURS: ""}}, "spec": spec}
 
@@ -132,7 +135,7 @@ class ClusterService:
         place = self.place
         settings = {
             "IMAGE": self.images["clone"], "HOST_SUFFIX": HOSTS, "SCHEME": "http", "PUBLIC_PORT": place.gateway_port,
-            "GATEWAY": GATEWAY, "DATABASE_CIDR": f"{place.network}.0/24", "STORAGE": _CLONE_VOLUME,
+            "GATEWAY": GATEWAY, "DATABASE_CIDR": f"{place.network}.0/24", "STORAGE": _CLONE_VOLUME, "STORAGE_CLASS": _OURS,
             # The bridge's CNI plugin knows no policies.
             "ENFORCES_NETWORK_POLICY": "false",
         }  # fmt: skip

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(1500)
 def test_the_demonstration_holds_on_the_cluster_and_cleans_up(own_cluster: ClusterPlace, nodes: None) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.cluster.demo", "--exit"],
+        [sys.executable, "-m", "tests.cluster.demo", "--exit", "--in-turn"],
         capture_output=True, text=True, timeout=1400, check=False, cwd=ROOT, stdin=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"},
     )  # fmt: skip

@@ -96,7 +96,7 @@ async def test_a_pod_deleted_in_the_middle_of_the_copy_costs_the_job_nothing(yar
     yard.start()
     clone_id = await yard.accept()
     await yard.reached(clone_id, "copy_files", within=120)
-    (before,) = yard.pods(clone_id)
+    (before,) = await until_async(lambda: in_thread(yard.pods, clone_id), within=60)
     await in_thread(kubectl, "delete", "pod", before, "-n", yard.namespace, "--grace-period=1", "--wait=false")
     completed(await yard.ended(clone_id, within=200))
     assert before not in yard.pods(clone_id)
