@@ -42,19 +42,22 @@ async def test_jobs_are_listed_newest_first_page_by_page(bench: StoreBench) -> N
     assert [clone.clone_id for clone in more] == [job_id(3), job_id(2), job_id(1)]
 
 
-async def test_the_usual_length_of_a_step_is_the_median_of_past_ones(bench: StoreBench) -> None:
-    for n, seconds in ((1, 2), (2, 4), (3, 60)):
+async def test_past_runs_tell_what_each_step_took_and_how_large_the_site_was(bench: StoreBench) -> None:
+    for n, seconds, facts in ((1, 2, {"site_bytes": 5_000_000_000}), (2, 60, {})):
         await accepted_clone(bench.store, n)
         claim = await claimed(bench.store, job_id(n))
         await bench.store.apply(transitions.step_started(claim, Step("copy", 0, StepState.RUNNING), status_message=""))
         await bench.advance(seconds)
         claim = claim if seconds < 15 else await claimed(bench.store, job_id(n))
-        await bench.store.apply(transitions.step_done(claim, Step("copy", 0, StepState.DONE), progress=50))
+        await bench.store.apply(transitions.step_done(claim, Step("copy", 0, StepState.DONE, facts=facts), progress=50))
         await finished(bench.store, claim, READY)
-    measured = await bench.store.step_seconds(JobKind.CLONE)
-    assert list(measured) == ["copy"]
-    assert 3.9 < measured["copy"] < 5
-    assert await bench.store.step_seconds(JobKind.DELETE) == {}
+    await accepted_clone(bench.store, 3)
+    newest, first = await bench.store.past_runs(JobKind.CLONE)
+    assert (newest.site_bytes, first.site_bytes) == (None, 5_000_000_000)
+    assert list(newest.seconds) == list(first.seconds) == ["copy"]
+    assert 60 <= newest.seconds["copy"] < 61
+    assert 2 <= first.seconds["copy"] < 3
+    assert await bench.store.past_runs(JobKind.DELETE) == []
 
 
 async def test_old_finished_jobs_are_pruned_but_not_those_of_live_clones(bench: StoreBench) -> None:

@@ -165,7 +165,7 @@ class Walk(RuleBasedStateMachine):
         self.both(lambda store: store.expire_due(make, most=5))
         self.both(lambda store: store.due(per_customer=2, most=3, quiet=timedelta(0)))
         self.both(lambda store: store.queue_depth())
-        self.both(lambda store: store.step_seconds(JobKind.CLONE))
+        self.both(lambda store: store.past_runs(JobKind.CLONE))
 
     @rule(target=claims, name=names, worker=st.sampled_from(WORKERS))
     def claim(self, name: str, worker: str) -> Any:

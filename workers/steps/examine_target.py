@@ -68,6 +68,7 @@ class ExamineTarget:
             {
                 "source": source.to_json(), "target": target.to_json(), "means": means.to_json(), "tables": tables,
                 "has_base": await self._has_base(context, target), "health": health.to_json(),
+                "site_bytes": source.file_bytes + source.table_bytes,
             }
         )  # fmt: skip
 

@@ -51,8 +51,8 @@ class Preflight:
         self._only_tells = only_tells
 
     async def do(self, context: StepContext) -> Done:
-        """Facts: the source's report, without the values of credentials; the room there is; why it cannot be cloned, which is
-        raised unless this step only tells."""
+        """Facts: the source's report, without the values of credentials, and its size; the room there is; why it cannot be
+        cloned, which is raised unless this step only tells."""
         async with self._sources.agent(context) as agent:
             report = await inspect(agent, exclude=excludes_of(context))
         free = await blocking(self._room.free, self._room.directory)
@@ -61,7 +61,9 @@ class Preflight:
             raise refusals[0]
         told = [{"reason": _reason(error), "message": error.message} for error in refusals]
         room = {"needed_bytes": needed_bytes(report), "free_bytes": free, "most_bytes": self._room.most_bytes}
-        return Done({"report": report.to_json(), "room": room, "refusals": told})
+        return Done(
+            {"report": report.to_json(), "room": room, "refusals": told, "site_bytes": report.file_bytes + report.table_bytes}
+        )
 
     async def undo(self, context: StepContext) -> None:
         """Nothing was made."""

@@ -7,7 +7,7 @@ A lost reply to a commit is an unknown outcome: StoreUnavailable too, and a repe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -44,8 +44,8 @@ REQUESTS_KEPT = timedelta(days=7)
 KEPT_AGAIN = timedelta(hours=1)
 """How much longer the old content of a site is kept, at least, when a rollback or a release of it failed."""
 
-STEPS_MEASURED = 100
-"""How many durations of a step `step_seconds` looks at."""
+PAST_RUNS = 40
+"""How many completed jobs `past_runs` looks at."""
 
 LIVE = frozenset({CloneState.CREATING, CloneState.READY, CloneState.DELETING})
 """Clones that hold resources and count against a customer's limit."""
@@ -65,6 +65,14 @@ MESSAGE_KEPT = 2000
 def clip(message: str) -> str:
     """A status message as long as it is kept."""
     return message if len(message) <= MESSAGE_KEPT else message[: MESSAGE_KEPT - 1] + "…"
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """What a completed job took: seconds by step, and the bytes of the site's content (a step's fact `site_bytes`), if known."""
+
+    seconds: Mapping[str, float]
+    site_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -206,8 +214,8 @@ class JobStore(Protocol):
     async def expiry_synced(self, clone_id: str, expires_at: datetime) -> None:
         """The runtime knows this `expires_at` now."""
 
-    async def step_seconds(self, kind: JobKind) -> dict[str, float]:
-        """Median seconds of each step over the last 100 done ones of this kind of job."""
+    async def past_runs(self, kind: JobKind) -> list[PastRun]:
+        """The last 40 completed jobs of this kind, newest first."""
 
     async def queue_depth(self) -> QueueDepth:
         """For metrics and autoscaling."""

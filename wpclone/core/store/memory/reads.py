@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from statistics import median
 
 from wpclone.core.jobs.errors import JobNotFound
 from wpclone.core.jobs.job import Job
 from wpclone.core.jobs.states import JobKind, JobState, KeptState, StepState
-from wpclone.core.store import GONE, REQUESTS_KEPT, STEPS_MEASURED, Page
+from wpclone.core.store import GONE, PAST_RUNS, REQUESTS_KEPT, Page, PastRun
 from wpclone.core.store.memory.shelves import Part
 
 
@@ -45,24 +43,14 @@ class Reads(Part):
         wanted.sort(key=lambda job: (job.created_at, job.job_id), reverse=True)
         return wanted[: page.size]
 
-    async def step_seconds(self, kind: JobKind) -> dict[str, float]:
-        """See JobStore.step_seconds."""
+    async def past_runs(self, kind: JobKind) -> list[PastRun]:
+        """See JobStore.past_runs."""
         self._shelves.now()
-        done = sorted(
-            (
-                (step.finished_at, step.name, (step.finished_at - step.started_at).total_seconds())
-                for kept in self._shelves.jobs.values()
-                if kept.job.kind is kind and kept.job.state is JobState.COMPLETED
-                for step in kept.job.steps
-                if step.state is StepState.DONE and step.started_at is not None and step.finished_at is not None
-            ),
-            reverse=True,
-        )
-        seconds: dict[str, list[float]] = defaultdict(list)
-        for _, name, took in done:
-            if len(seconds[name]) < STEPS_MEASURED:
-                seconds[name].append(took)
-        return {name: median(times) for name, times in seconds.items()}
+        completed = [
+            kept.job for kept in self._shelves.jobs.values() if kept.job.kind is kind and kept.job.state is JobState.COMPLETED
+        ]
+        completed.sort(key=lambda job: (job.completed_at, job.job_id), reverse=True)
+        return [_past_run(job) for job in completed[:PAST_RUNS]]
 
     async def needs_attention(self) -> int:
         """See JobStore.needs_attention."""
@@ -102,3 +90,13 @@ class Reads(Part):
             return False
         clone = self._shelves.clones.get(job.clone_id or "")
         return clone is None or clone.state in GONE
+
+
+def _past_run(job: Job) -> PastRun:
+    done = [step for step in job.steps if step.state is StepState.DONE]
+    seconds = {
+        step.name: (step.finished_at - step.started_at).total_seconds()
+        for step in done
+        if step.started_at is not None and step.finished_at is not None
+    }
+    return PastRun(seconds, next((step.facts["site_bytes"] for step in done if "site_bytes" in step.facts), None))

@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from statistics import median
 
 from wpclone.core.jobs.job import Job
 from wpclone.core.jobs.states import JobKind, JobState
-from wpclone.core.store import REQUESTS_KEPT, STEPS_MEASURED, Page
+from wpclone.core.store import PAST_RUNS, REQUESTS_KEPT, Page, PastRun
 from wpclone.core.store.mysql.database import Session
 from wpclone.core.store.mysql.part import Part, job_in
 from wpclone.core.store.mysql.rows import (
@@ -25,12 +23,11 @@ from wpclone.core.store.mysql.rows import (
 )
 
 _MANY = f"{JOBS_WITH_STEPS} WHERE j.job_id IN %(job_ids)s ORDER BY j.job_id, s.position"
-_STEP_TIMES = """SELECT name, took FROM (
-    SELECT s.name, TIMESTAMPDIFF(MICROSECOND, s.started_at, s.finished_at) AS took,
-      ROW_NUMBER() OVER (PARTITION BY s.name ORDER BY s.finished_at DESC) AS age
-    FROM (SELECT job_id FROM jobs WHERE kind = %(kind)s AND status = 'completed' ORDER BY completed_at DESC LIMIT %(most)s) AS j
-    JOIN job_steps s ON s.job_id = j.job_id WHERE s.state = 'done') AS timed
-  WHERE age <= %(most)s"""
+_PAST_RUNS = """SELECT j.job_id, s.name, TIMESTAMPDIFF(MICROSECOND, s.started_at, s.finished_at),
+    JSON_EXTRACT(s.facts, '$.site_bytes')
+  FROM (SELECT job_id, completed_at FROM jobs WHERE kind = %(kind)s AND status = 'completed'
+    ORDER BY completed_at DESC, job_id DESC LIMIT %(most)s) AS j
+  JOIN job_steps s ON s.job_id = j.job_id WHERE s.state = 'done' ORDER BY j.completed_at DESC, j.job_id DESC"""
 _OLD = f"""SELECT j.job_id FROM jobs j LEFT JOIN clones c ON c.clone_id = j.clone_id
   WHERE j.status IN ('completed', 'failed', 'cancelled') AND j.completed_at < {NOW} - INTERVAL %(age)s SECOND
     AND j.needs_attention = 0 AND (c.clone_id IS NULL OR c.state IN ('deleted', 'failed'))
@@ -84,13 +81,16 @@ class Reads(Part):
         )
         return [job_from(row) for row in found.rows]
 
-    async def step_seconds(self, kind: JobKind) -> dict[str, float]:
-        """See JobStore.step_seconds."""
-        (found,) = await self._db.read(_STEP_TIMES, kind=kind.value, most=STEPS_MEASURED)
-        seconds: dict[str, list[float]] = defaultdict(list)
-        for name, microseconds in found.rows:
-            seconds[name].append(int(microseconds) / 1e6)
-        return {name: median(times) for name, times in seconds.items()}
+    async def past_runs(self, kind: JobKind) -> list[PastRun]:
+        """See JobStore.past_runs."""
+        (found,) = await self._db.read(_PAST_RUNS, kind=kind.value, most=PAST_RUNS)
+        seconds: dict[str, dict[str, float]] = {}
+        sizes: dict[str, int] = {}
+        for job_id, name, microseconds, site_bytes in found.rows:
+            seconds.setdefault(job_id, {})[name] = int(microseconds) / 1e6
+            if site_bytes is not None:
+                sizes[job_id] = int(site_bytes)
+        return [PastRun(taken, sizes.get(job_id)) for job_id, taken in seconds.items()]
 
     async def needs_attention(self) -> int:
         """See JobStore.needs_attention."""
