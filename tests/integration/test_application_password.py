@@ -138,6 +138,19 @@ async def test_deactivating_the_plugin_ends_every_key(site: Consenting) -> None:
     assert not site.is_active
 
 
+async def test_a_plugin_made_inactive_behind_its_back_keeps_no_key(site: Consenting) -> None:
+    """As a restore of other plugins does: WordPress is not asked, and tells the plugin nothing."""
+    enrolled = await _enrolled(site)
+    active = site.source.sql("SELECT option_value FROM wp_options WHERE option_name = 'active_plugins'")[0][0]
+    without = 'a:1:{i:0;s:15:"noisy/noisy.php";}'
+    site.source.sql("UPDATE wp_options SET option_value = %s WHERE option_name = 'active_plugins'", without)
+    assert (active != without, await _answers(enrolled.address)) == (True, True)
+    async with site_session() as session:
+        await withdraw(session, site.login, enrolled)
+        await withdraw(session, site.login, enrolled)
+    assert (await _answers(enrolled.address), site.is_active, site.lying_there()) == (False, False, [])
+
+
 async def test_a_key_ends_by_itself(site: Consenting) -> None:
     site.activate()
     enrolled = await _enrolled(site)

@@ -94,17 +94,18 @@ async def withdraw(session: SiteSession, login: AdminLogin, enrolled: Enrolled) 
     try:
         access = await _signed_in(session, login)
         said = await access.ask("POST", _route(enrolled.plugin, "withdraw"), {"key": enrolled.address.key.hex()})
-        if isinstance(said, Refusal) and said.code != "rest_no_route":  # inactive: no key is good any more
+        if isinstance(said, Refusal):
             raise SiteError(Reason.AGENT_STAYS, url=enrolled.address.url, detail=said.code)
     except SiteError as error:
         if error.transient:
             raise
-        await _by_itself(session, enrolled.address, error)
+        await _by_itself(session, enrolled.address, error, is_inactive=error.metadata.get("detail") == "rest_no_route")
 
 
-async def _by_itself(session: SiteSession, address: AgentAddress, cause: SiteError) -> None:
+async def _by_itself(session: SiteSession, address: AgentAddress, cause: SiteError, *, is_inactive: bool) -> None:
+    """The agent takes the key back. An inactive one has none, unless it was made so behind WordPress's back."""
     try:
-        ends = await AgentClient(session, address).order({"verb": "remove"})
+        ends = await AgentClient(session, address).order({"verb": "remove", "inactive": is_inactive})
     except SiteError as error:
         if error.reason is Reason.AGENT_REFUSED or is_gone(error, address):
             return

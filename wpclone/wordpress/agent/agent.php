@@ -1459,7 +1459,7 @@ final class Request
         $state->lock();
         $state->once($nonce, $time);
         if (self::KEY === '') {
-            if (Enrolment::ends($key, $asked['verb'] === 'remove', $state, $answer)) {
+            if (Enrolment::ends($key, $asked, $state, $answer)) {
                 return;
             }
         } elseif (self::EXPIRES > 0 && time() > (int) self::EXPIRES) {

@@ -124,17 +124,25 @@ final class Enrolment
         return array_map('hex2bin', array_column(self::found(), 'key'));
     }
 
-    /** Whether the request ends with this: its key is withdrawn, as asked, or its time is over. */
-    public static function ends(string $key, bool $asked, State $state, Answer $answer): bool
+    /**
+     * Whether the request ends with this: its key is withdrawn, as asked, or its time is over.
+     *
+     * @param array<string, mixed> $asked
+     */
+    public static function ends(string $key, array $asked, State $state, Answer $answer): bool
     {
         $until = self::found()[self::path($key)]['until'] ?? 0;
-        if (!$asked && time() <= $until) {
+        $withdraws = $asked['verb'] === 'remove';
+        if (!$withdraws && time() <= $until) {
             return false;
         }
         $state->forget();
         @unlink(self::path($key));
-        if (!$asked) {
+        if (!$withdraws) {
             throw new Failure('EXPIRED', 'the time of this key is over', 410);
+        }
+        if (!empty($asked['inactive'])) {
+            @unlink(self::note()); // there is nothing to go back from
         }
         $answer->json('E', ['gone' => !is_file(self::path($key)), 'stays' => self::found() === [] ? self::before() : '']);
         return true;
