@@ -38,7 +38,7 @@ Object = dict[str, Any]
 def kubectl(*words: str, document: str = "", check: bool = True) -> str:
     """What kubectl prints, as the cluster's administrator."""
     result = subprocess.run(
-        [binaries.kubectl(), *words], input=document, capture_output=True, text=True, timeout=120, check=False
+        [binaries.kubectl(), *words], input=document, capture_output=True, text=True, timeout=240, check=False
     )  # fmt: skip
     assert not check or result.returncode == 0, result.stderr
     return result.stdout
@@ -97,7 +97,7 @@ class Clusterwide:
     own: ClusterPlace | None
 
     @asynccontextmanager
-    async def bench(self, *, patience: float = 60.0, **shape: Any) -> AsyncIterator[ClusterBench]:
+    async def bench(self, *, patience: float = 150.0, **shape: Any) -> AsyncIterator[ClusterBench]:
         """A new namespace and a runtime in it; both gone afterwards, with everything in them."""
         async with AsyncExitStack() as stack:
             namespace = stack.enter_context(self.namespace())

@@ -9,7 +9,7 @@ from tests.support.hosting import new_clone_id
 from tests.support.wait import until_async
 from wpclone.core.jobs.errors import Fatal
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(500)
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ async def bench(cluster: Clusterwide) -> AsyncIterator[ClusterBench]:
 
 
 async def only_the_job_is_left(bench: ClusterBench, clone_id: str) -> None:
-    await until_async(lambda: in_thread(lambda: bench.objects() == {("Job", clone_id)}), within=90)
+    await until_async(lambda: in_thread(lambda: bench.objects() == {("Job", clone_id)}), within=180)
 
 
 async def test_after_its_deadline_only_a_clones_job_is_left_and_waits_for_the_database(bench: ClusterBench) -> None:

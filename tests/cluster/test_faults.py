@@ -23,7 +23,7 @@ from workers.runtimes.cluster_api import ClusterApi
 from workers.runtimes.manifests import job
 from wpclone.core.jobs.errors import Fatal, RetryLater, StepOutcome
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(500)
 LARGE = 48 << 20
 
 
@@ -42,7 +42,7 @@ async def pod_of(bench: ClusterBench, clone_id: str) -> str:
         living = [item for item in told["items"] if "deletionTimestamp" not in item["metadata"]]
         return str(living[-1]["metadata"]["name"]) if living else ""
 
-    return await until_async(name, within=60)
+    return await until_async(name, within=120)
 
 
 @pytest.mark.full  # the kubelet looks again after half a minute
@@ -112,7 +112,7 @@ async def test_compaction_while_the_api_server_was_away_is_one_new_list_of_each_
             except StepOutcome:
                 return False
 
-        await until_async(is_back, within=90)
+        await until_async(is_back, within=180)
         await in_thread(bench.patch_job, clone_id, {"spec": {"activeDeadlineSeconds": 1}})
         with pytest.raises(Fatal) as raised:
             await waiting
@@ -133,7 +133,7 @@ async def test_a_pod_deleted_while_it_is_given_its_files_gets_them_again(cluster
         put_files(place.staging, {"index.php": b"<?php", **{f"wp-content/uploads/{n}.bin": large for n in range(3)}})
         sending = asyncio.create_task(_exposed(bench, clone_id))
         volume = bench.volumes.directory / clone_id
-        await until_async(lambda: in_thread(lambda: any(path.suffix == ".bin" for path in volume.rglob("*"))), within=90)
+        await until_async(lambda: in_thread(lambda: any(path.suffix == ".bin" for path in volume.rglob("*"))), within=180)
         assert not sending.done()
         first = await pod_of(bench, clone_id)
         await in_thread(kubectl, "delete", "pod", first, "-n", bench.namespace, "--grace-period=0", "--force")

@@ -23,7 +23,7 @@ from wpclone.core.jobs.job import Job
 from wpclone.core.jobs.states import CloneState, JobState
 from wpclone.core.supervise import end
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(700)
 STEPS = ("create_database", "create_site", "copy_files", "copy_tables", "guard")
 KINDS = ["HTTPRoute", "Job", "NetworkPolicy", "PersistentVolumeClaim", "Pod", "Secret", "Service", "Service"]
 
@@ -62,7 +62,7 @@ async def deleted(yard: JobYard, clone_ids: list[str], *, within: float) -> None
     """Delete them all; fail unless no object, database or user is left."""
     jobs = [await yard.delete(clone_id) for clone_id in clone_ids]
     assert {job.state for job in await yard.ended(*jobs, within=within)} == {JobState.COMPLETED}
-    await until_async(lambda: in_thread(lambda: not yard.left_of(clone_ids)), within=60)
+    await until_async(lambda: in_thread(lambda: not yard.left_of(clone_ids)), within=120)
 
 
 def completed(jobs: list[Job]) -> None:
@@ -96,7 +96,7 @@ async def test_a_pod_deleted_in_the_middle_of_the_copy_costs_the_job_nothing(yar
     yard.start()
     clone_id = await yard.accept()
     await yard.reached(clone_id, "copy_files", within=120)
-    (before,) = await until_async(lambda: in_thread(yard.pods, clone_id), within=60)
+    (before,) = await until_async(lambda: in_thread(yard.pods, clone_id), within=120)
     await in_thread(kubectl, "delete", "pod", before, "-n", yard.namespace, "--grace-period=1", "--wait=false")
     completed(await yard.ended(clone_id, within=200))
     assert before not in yard.pods(clone_id)
@@ -113,11 +113,11 @@ async def test_controllers_and_api_server_killed_in_the_middle_of_a_job_are_wait
     for name in ("controllers", "apiserver"):
         await in_thread(stop, own_cluster.directory, name, signal.SIGKILL)
     try:
-        await until_async(lambda: in_thread(lambda: "reflector.waits" in yard.said()), within=60)
+        await until_async(lambda: in_thread(lambda: "reflector.waits" in yard.said()), within=120)
     finally:
         await in_thread(start_again, own_cluster.directory, "apiserver")
         # The controllers end at once where the API server does not know them yet.
-        await until_async(lambda: in_thread(answers, own_cluster, "/readyz"), within=90, every=0.2)
+        await until_async(lambda: in_thread(answers, own_cluster, "/readyz"), within=180, every=0.2)
         await in_thread(start_again, own_cluster.directory, "controllers")
     completed(await yard.ended(clone_id, within=240))
     await is_whole(yard, clone_id)
@@ -133,10 +133,10 @@ async def test_a_clone_that_ended_without_the_service_leaves_its_job_and_databas
     await asyncio.to_thread(worker.wait, 10)
     patch = json.dumps({"spec": {"activeDeadlineSeconds": 1, "ttlSecondsAfterFinished": 1}})
     await in_thread(kubectl, "patch", "job", clone_id, "-n", yard.namespace, "--type=merge", "-p", patch)
-    await until_async(lambda: in_thread(lambda: clone_objects(yard.namespace) == {("Job", clone_id)}), within=90)
+    await until_async(lambda: in_thread(lambda: clone_objects(yard.namespace) == {("Job", clone_id)}), within=180)
     assert {each.split()[0] for each in yard.left_of([clone_id])} == {"Job", "database", "user"}
     yard.start()
-    await until_async(lambda: in_thread(lambda: not yard.left_of([clone_id])), within=90)
+    await until_async(lambda: in_thread(lambda: not yard.left_of([clone_id])), within=180)
     clone = await yard.store.get_clone(clone_id)
     assert clone is not None
     assert clone.state in (CloneState.DELETING, CloneState.DELETED)
@@ -184,7 +184,7 @@ async def noted(api: ClusterApi, namespace: str, kind: Kind, known: dict[str, fl
 async def test_many_clone_jobs_at_once_each_make_a_whole_site_and_leave_nothing(yard: JobYard) -> None:
     clone_ids = [await yard.accept() for _ in range(int(os.environ.get("CLUSTER_MANY", "20")))]
     yard.start(slots=len(clone_ids))
-    completed(await yard.ended(*clone_ids, within=900))
+    completed(await yard.ended(*clone_ids, within=1800))
     for clone_id in clone_ids:
         await is_whole(yard, clone_id)
     await deleted(yard, clone_ids, within=240)

@@ -15,6 +15,7 @@ from tests.support.wait import until_async
 from workers.runtimes.cluster_api import JOBS, ApiRefused
 from wpclone.core.jobs.errors import Fatal, RetryLater, StepOutcome
 
+pytestmark = pytest.mark.timeout(500)
 KINDS = {
     "Job", "Secret", "PersistentVolumeClaim", "Service", "NetworkPolicy", "HTTPRoute",
 }  # fmt: skip
@@ -51,7 +52,7 @@ async def test_the_api_server_takes_every_object_and_the_job_takes_them_all_away
 async def test_the_pod_passes_the_restricted_standard(bench: ClusterBench) -> None:
     clone_id = new_clone_id()
     await bench.runtime.create(clone_id)
-    await until_async(lambda: in_thread(lambda: any(kind == "Pod" for kind, _ in bench.objects())), within=60)
+    await until_async(lambda: in_thread(lambda: any(kind == "Pod" for kind, _ in bench.objects())), within=120)
 
 
 @pytest.mark.parametrize(("verb", "resource"), MAY_NOT, ids=lambda value: value)
@@ -95,7 +96,7 @@ async def test_a_role_that_lacks_a_verb_is_one_clear_error(bench: ClusterBench) 
         return ""
 
     # The API server's authorizer learns of a changed Role a moment later.
-    told = await until_async(outcome, within=30)
+    told = await until_async(outcome, within=120)
     assert told.startswith("Fatal CLUSTER_REFUSED")
     assert "secrets" in told
 
@@ -116,7 +117,7 @@ async def test_a_killed_api_server_is_waited_for_and_what_happened_is_seen(
         clone_id = new_clone_id()
         await bench.runtime.create(clone_id)
         waiting = asyncio.create_task(bench.runtime.ready(clone_id))
-        await until_async(lambda: in_thread(lambda: any(kind == "Pod" for kind, _ in bench.objects())), within=60)
+        await until_async(lambda: in_thread(lambda: any(kind == "Pod" for kind, _ in bench.objects())), within=120)
         await in_thread(stop, own_cluster.directory, "apiserver", signal.SIGKILL)
         with pytest.raises(RetryLater):
             await bench.runtime.describe(clone_id)
@@ -128,7 +129,7 @@ async def test_a_killed_api_server_is_waited_for_and_what_happened_is_seen(
             except StepOutcome:
                 return False
 
-        await until_async(is_back, within=90)
+        await until_async(is_back, within=180)
         await in_thread(bench.patch_job, clone_id, {"spec": {"activeDeadlineSeconds": 1}})
         with pytest.raises(Fatal) as raised:
             await waiting

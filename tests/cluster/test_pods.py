@@ -17,7 +17,7 @@ from tests.support.wait import until_async
 from workers.runtimes import Content, Place
 from wpclone.wordpress.guard import GuardSettings, guard_config, guard_files
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(500)
 PAGE = b"<?php echo 'I am ', $_SERVER['HTTP_HOST'], ' ', getmyuid();"
 WRITES = b"""<?php
 foreach (['/site/guard/config.json', '/opt/wpclone/web/apache.conf', '/site/x', '/run/secrets/wpclone/key', '/tmp/x'] as $path) {
@@ -112,7 +112,7 @@ async def test_a_stopped_kubelet_takes_no_clone_away(own_cluster: ClusterPlace, 
     await in_thread(stop, own_cluster.directory, "kubelet")
     assert (await page(place)).startswith("200")
     await in_thread(start_again, own_cluster.directory, "kubelet")
-    await until_async(lambda: _is_ready(bench, place.clone_id), within=90)
+    await until_async(lambda: _is_ready(bench, place.clone_id), within=180)
     assert (await page(place)).startswith("200")
 
 

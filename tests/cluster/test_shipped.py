@@ -13,6 +13,7 @@ from tests.cluster import binaries
 from tests.cluster.bench import Clusterwide, kubectl
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "kubernetes"
+pytestmark = pytest.mark.timeout(500)
 NOT_INSTALLED = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
 """Kinds whose operators the test cluster does not have."""
 Object = dict[str, Any]
@@ -29,7 +30,7 @@ def objects(request: pytest.FixtureRequest, cluster: Clusterwide) -> Iterator[li
         pytest.skip(f"needs a cluster without {' and '.join(there)}: it makes and deletes them")
     kubectl("apply", "-f", "-", document=yaml.safe_dump_all(namespaces))
     yield [thing for thing in built if thing["kind"] not in NOT_INSTALLED]
-    kubectl("delete", "namespaces", *names, "--timeout=110s")
+    kubectl("delete", "namespaces", *names, "--timeout=220s")
 
 
 def test_the_api_server_takes_all_of_it(objects: list[Object]) -> None:
@@ -55,7 +56,7 @@ def test_each_pod_passes_the_restricted_standard(objects: list[Object]) -> None:
         }  # fmt: skip
         result = subprocess.run(
             [binaries.kubectl(), "apply", "--dry-run=server", "-f", "-"],
-            input=json.dumps(pod), capture_output=True, text=True, timeout=60, check=False,
+            input=json.dumps(pod), capture_output=True, text=True, timeout=200, check=False,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         checked += 1

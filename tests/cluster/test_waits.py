@@ -10,7 +10,7 @@ from tests.cluster.bench import ClusterBench, Clusterwide, in_thread, kubectl
 from tests.support.hosting import new_clone_id
 from wpclone.core.jobs.errors import RetryLater
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(500)
 IMAGE = "127.0.0.1:1/wpclone/absent:1"
 NO_PODS = '{"spec": {"hard": {"pods": "0"}}}'
 
