@@ -1,8 +1,10 @@
 """The receiver in a clone's pod: it obeys only its key, and nothing it is sent leaves the clone's own tree."""
 
+import os
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 
 import aiohttp
 import pytest
@@ -92,6 +94,50 @@ async def test_a_tree_another_worker_replaced_is_not_adopted(receiver: Receiver)
     await file(receiver, b"index.php")
     with pytest.raises(RetryLater):
         await receiver._ask("POST", "/adopt/" + "f" * 16, b"")
+
+
+async def test_a_tree_of_many_batches_arrives_whole(
+    running: RunningReceiver, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of 40 kB and parts of 5 kB: hundreds of frames are dozens of requests."""
+    monkeypatch.setattr("workers.runtimes.receiver.BATCH_BYTES", 40_000)
+    monkeypatch.setattr("workers.runtimes.receiver._PART_BYTES", 5_000)
+    tree, random = tmp_path / "tree", Random(7)
+    for number in range(300):
+        path = tree / f"{number % 7}" / f"{number % 11}" / f"{number}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(random.randbytes(random.choice((0, 40, 4_000, 90_000 if number % 60 == 0 else 900))))
+        os.utime(path, (number, number))
+    (tree / "0" / "link").symlink_to("0")
+    await receiver.send(tree, SESSION)
+    docroot = running.site / "content" / "docroot"
+    assert _listed(docroot) == _listed(tree)
+    assert (docroot / "0" / "link").readlink() == Path("0")
+
+
+def _listed(tree: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file with its bytes and its time."""
+    return {
+        str(path.relative_to(tree)): (path.read_bytes(), int(path.stat().st_mtime))
+        for path in tree.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+async def test_what_a_lost_worker_sends_late_neither_takes_the_next_ones_tree_away_nor_leaves_half_of_it(
+    running: RunningReceiver, receiver: Receiver
+) -> None:
+    late, other = _frame("f", b"late.php", b"x", o=0, x=False, t=0, last=True), "f" * 16
+    await receiver._ask("POST", f"/tree/{SESSION}", b"")
+    await file(receiver, b"index.php")
+    with pytest.raises(RetryLater):
+        await receiver._ask("POST", f"/tree/{other}", late)
+    assert [path.name for path in (running.site / f"incoming-{SESSION}").iterdir()] == ["index.php"]
+    await receiver._ask("POST", f"/tree/{other}", b"")  # its first words were the late ones
+    with pytest.raises(RetryLater):
+        await file(receiver, b"second.php")
+    with pytest.raises(RetryLater):
+        await receiver._ask("POST", f"/adopt/{SESSION}", b"")
 
 
 async def test_content_replaces_whatever_lies_in_its_place(running: RunningReceiver, receiver: Receiver, tmp_path: Path) -> None:

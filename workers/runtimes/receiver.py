@@ -52,6 +52,7 @@ class Receiver:
 
     async def send(self, tree: Path, session: str) -> None:
         """Send the tree and make it the site. Raises RetryLater, and Fatal(NO_SPACE) when the clone's volume is too small."""
+        await self._ask("POST", f"/tree/{session}", b"")  # from here on every other session's is refused
         batches = _batches(os.fsencode(tree))
         while batch := await blocking(next, batches, None):
             await self._ask("POST", f"/tree/{session}", batch)

@@ -8,7 +8,8 @@
  *
  *   GET  /health           for the probe; not signed
  *   GET  /state            {"adopted": bool}
- *   POST /tree/SESSION     frames d (directory), f (part of a file), l (link); written beside the site, invisible to it
+ *   POST /tree/SESSION     frames d (directory), f (part of a file), l (link); written beside the site, invisible to it. The first
+ *                          has no frames, and ends every other session
  *   POST /adopt/SESSION    the tree of that session becomes the site, unless there is one already
  *   POST /content          frames g (a file of the guard) and c (wp-config.php); the guard first
  *   POST /expiry           {"expires_at": …}: what the guard says from now on
@@ -117,7 +118,12 @@ function wpclone_parent( $tree, $path ) {
 function wpclone_take_tree( $session, $body ) {
 	$tree = wpclone_incoming( $session );
 	if ( ! is_dir( $tree ) ) {
-		foreach ( glob( wpclone_site() . '/incoming-*' ) as $older ) {
+		$others = glob( wpclone_site() . '/incoming-*' );
+		if ( $others && '' !== $body ) {
+			// What a lost worker sent comes late, or ours after it: half a tree must not become the site.
+			wpclone_refuse( 409, 'another worker sends this site' );
+		}
+		foreach ( $others as $older ) {
 			wpclone_remove( $older );
 		}
 		wpclone_must( @mkdir( $tree, 0750 ) );
