@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.integration.test_channels import DENY_PHP
 from tests.integration.test_clone_plan import Yard
+from tests.support.consenting import consenting
 from tests.support.hosting import running_keeper
 from tests.support.places import open_directory
 from tests.support.servers import SERVICE, Mariadb
@@ -126,6 +128,35 @@ async def test_both_sides_changes_are_there_after_a_restore_and_a_rollback_bring
     assert await status(shop) == 200
     with pytest.raises(NothingKept):
         await shop.leave(job, KeptState.RELEASED)
+
+
+async def test_an_application_password_opens_the_target_and_the_agent_stays_though_plugins_are_replaced(shop: Shop) -> None:
+    with consenting(shop.yard.source) as consent:
+        consent.activate()
+        access = {"username": consent.login.username, "password": consent.password}
+        shop.at_clone("UPDATE wp_posts SET post_title = 'Redesigned' WHERE ID = 1")
+        before = title(shop, 1)
+        job = await shop.restore(target=access, preserve_plugins=False)
+        assert done(job)["agent"] == "kept"
+        assert (title(shop, 1), consent.is_active, consent.lying_there()) == ("Redesigned", True, [])
+        consent.deactivate()
+        done(await shop.leave(job, KeptState.ROLLED_BACK))
+        assert (title(shop, 1), consent.is_active, consent.lying_there()) == (before, False, [])
+        assert await status(shop) == 200
+
+
+async def test_a_target_that_answers_through_wordpress_alone_is_refused_before_anything_is_written(yard: Yard) -> None:
+    """WordPress stands still for the exchange, and would not start at all between its old tables and its new ones."""
+    shop = await shared_shop(yard)
+    denied = yard.source.put("wp-content/plugins/.htaccess", DENY_PHP.encode())
+    try:
+        before = content(shop)
+        job = await shop.restore()
+        assert (failed(job), shop.traces(), content(shop)) == ("AGENT_BLOCKED", [], before)
+        assert job.error is not None
+        assert "stands still" in job.error.message
+    finally:
+        denied.unlink()
 
 
 async def test_a_dry_run_tells_what_would_change_and_writes_nothing(shop: Shop) -> None:

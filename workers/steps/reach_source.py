@@ -11,7 +11,7 @@ import structlog
 from workers.sources import REACH, Sources, admin_login, given_key, is_admin_login, own_clone, way_in
 from workers.step import Done, StepContext
 from wpclone.wordpress.address import check_address
-from wpclone.wordpress.agent.channels import opened
+from wpclone.wordpress.agent.channels import is_through_wordpress, opened
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.session import SiteSession
 from wpclone.wordpress.way_in import WayIn, enter, leave
@@ -21,14 +21,21 @@ _log = structlog.get_logger(__name__)
 _NEVER_IN = frozenset({Reason.MALFORMED_URL, Reason.ADDRESS_NOT_ALLOWED, Reason.SOURCE_UNREACHABLE})
 """Reasons after which there is no getting in to look, either."""
 
+_NO_FILE = (
+    "The target runs no PHP files in its plugins directory, and a restore cannot go through WordPress, which stands still for the"
+    " exchange; put the agent (`wpclone agent zip`) where PHP files run, and give its key."
+)
+
 
 class ReachSource:
     """The step `reach_source`. Its undo removes an agent that we installed, and a key that we enrolled."""
 
     name = REACH
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, *, writes: bool = False) -> None:
+        """`writes`: the site is exchanged for another, during which WordPress does not answer, and so no agent through it."""
         self._sources = sources
+        self._writes = writes
 
     async def do(self, context: StepContext) -> Done:
         """Facts: `agent_url`; `plugin` if it has a key that we enrolled; `own_clone` if the source is one.
@@ -44,9 +51,19 @@ class ReachSource:
         async with self._sources.session(context) as session:
             if not is_admin_login(context):
                 address = await opened(session, context.job.request["source_url"], given_key(context))
+                self._refuse(address.url)
                 return Done({"agent_url": address.url})
             way = await self._enter(session, context)
+            try:
+                self._refuse(way.address.url)
+            except SiteError:
+                await leave(session, admin_login(context), way)
+                raise
         return Done({"agent_url": way.address.url, **({"plugin": way.plugin} if way.plugin else {})})
+
+    def _refuse(self, url: str) -> None:
+        if self._writes and is_through_wordpress(url):
+            raise SiteError(Reason.AGENT_BLOCKED, _NO_FILE)
 
     async def _enter(self, session: SiteSession, context: StepContext) -> WayIn:
         secrets = context.secrets

@@ -15,7 +15,7 @@ class ReachTarget:
     name = REACH_TARGET
 
     def __init__(self, sources: Sources) -> None:
-        self._reach = ReachSource(sources)
+        self._reach = ReachSource(sources, writes=True)
 
     async def do(self, context: StepContext) -> Done:
         """Facts: `agent_url`."""

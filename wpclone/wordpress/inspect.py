@@ -42,6 +42,7 @@ class SiteReport:
     `constants` are the source's, for the generated wp-config to judge; those that look like credentials have the value None
     there, or are only named in `withheld` (with the reason), so that a report can be kept where secrets may not. `excluded` says
     what the caller's globs left out; tables and files do not have it. `left_out_files` are the first of those that no copy gets.
+    `active_agents` are those plugins that are agents, and so in no list of plugins.
     `client_charset`, `client_collation`: what WordPress talks to its database in (DB_CHARSET, DB_COLLATE); `db_charset` is the
     database's default.
     """
@@ -81,6 +82,7 @@ class SiteReport:
     left_out_files_count: int = 0
     client_charset: str = "utf8mb4"
     client_collation: str = ""
+    active_agents: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -100,8 +102,8 @@ class SiteReport:
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`, also after a round through JSON text."""
         made = {one.name: value[one.name] for one in fields(cls) if one.name in value or one.default is MISSING}
-        for name in ("views", "triggers", "code_found", "administrators", "active_plugins", "drop_ins"):
-            made[name] = tuple(made[name])
+        for name in ("views", "triggers", "code_found", "administrators", "active_plugins", "drop_ins", "active_agents"):
+            made[name] = tuple(made.get(name, ()))
         made["tables"] = tuple(TableReport(**table) for table in made["tables"])
         made["left_out"] = tuple(LeftOut(**item) for item in made["left_out"])
         made["left_out_files"] = tuple(LeftOut(**item) for item in made.get("left_out_files", ()))
@@ -146,6 +148,7 @@ async def _report(agent: AgentClient, said: Mapping[str, Any], keep: Collection[
     own, left_out, views = _tables(names, str(said["prefix"]), constants, exclude, tally)
     files = await _count_files(agent, roots, exclude, tally)
     content = decoded(said["roots"]["content"]) if "content" in said["roots"] else decoded(said["abspath"]) + b"wp-content"
+    active = _texts(options.get("active_plugins", []))
     return SiteReport(
         home=_text(constants.get("WP_HOME") or options.get("home") or options["siteurl"]).rstrip("/"),
         siteurl=_text(constants.get("WP_SITEURL") or options["siteurl"]).rstrip("/"),
@@ -175,7 +178,8 @@ async def _report(agent: AgentClient, said: Mapping[str, Any], keep: Collection[
         code_in_wp_config=bool(said["code"]),
         code_found=_texts(said["code"]),
         administrators=_texts(said["administrators"]),
-        active_plugins=tuple(plugin for plugin in _texts(options.get("active_plugins", [])) if not is_agent(plugin)),
+        active_plugins=tuple(plugin for plugin in active if not is_agent(plugin)),
+        active_agents=tuple(plugin for plugin in active if is_agent(plugin)),
         template=_text(options.get("template", "")),
         stylesheet=_text(options.get("stylesheet", "")),
         drop_ins=tuple(files.drop_ins),

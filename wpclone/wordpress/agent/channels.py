@@ -32,6 +32,11 @@ def through_wordpress(core: URL, home: URL, folder: str) -> list[URL]:
     return list(dict.fromkeys([ajax, *rest]))
 
 
+def is_through_wordpress(url: str) -> bool:
+    """Whether the agent at this address answers only while WordPress does."""
+    return not {"action", "rest_route"}.isdisjoint(URL(url).query)
+
+
 async def first_open(session: SiteSession, places: Sequence[URL], key: bytes) -> AgentAddress | None:
     """The first of these places where an agent answers to `key`, in the form it answers to; None when there is none.
 

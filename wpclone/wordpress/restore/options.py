@@ -61,7 +61,7 @@ async def settle_options(
     await target.remove(table, [(name,) for name in dropped], by=[b"option_name"])
     await target.carry(table, [(name,) for name in sorted(named)], by=[b"option_name"], omit=[b"option_id"])
     if not preserve_plugins:
-        value = _serialized(active.active)
+        value = _serialized((*active.active, *target_site.active_agents))  # the way to the target may lead through them
         await target.put(table, [b"option_name", b"option_value", b"autoload"], [(ACTIVE_PLUGINS, value, b"yes")])
     kept = tuple(sorted(shown(name) for name in named if name in live or name in staged))
     return OptionsSettled(kept, len(dropped), active.active, active.missing)
