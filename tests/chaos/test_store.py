@@ -53,7 +53,7 @@ async def restarts(place: Field, jobs: int, pauses: list[float], *, every: float
     await creating
     await place.ended(place.accepted, within=120)
     assert all(worker.is_alive for worker in workers)
-    assert place.ids("status <> 'completed' OR attempt > 0") == []
+    assert place.ids("status <> 'completed' OR attempt > 0 OR lapses > 0") == [], place.said()
     assert place.count("SELECT COUNT(*) FROM jobs") == jobs + early
 
 
@@ -68,6 +68,37 @@ async def test_jobs_survive_restarts_of_the_database(place: Field) -> None:
 async def test_300_jobs_survive_a_database_restarted_again_and_again(place: Field) -> None:
     await restarts(place, 300, [random.uniform(5, 40) for _ in range(8)], every=0.5)
     note("R9 MariaDB restarted every 5 to 40 s, 8 times", judge(place))
+
+
+async def refused(place: Field, jobs: int, *, seconds: float) -> None:
+    """Every connection to MariaDB is reset, and each new one at once, for so long; it costs no attempt and no lapse."""
+    with fault_proxy(place.mariadb.place.port) as proxy:
+        workers = [place.start(slots=8, database_port=proxy.port) for _ in range(2)]
+        accepted = await place.accept(jobs, millis=1000)
+        await until_async(lambda: _held(place, workers[0].name, 1), within=30)
+        await until_async(lambda: _held(place, workers[1].name, 1), within=30)
+        proxy.faults.refuse = True
+        proxy.reset_all()
+        await asyncio.sleep(seconds)
+        proxy.faults.refuse = False
+        await place.ended(accepted, within=90)
+        assert all(worker.is_alive for worker in workers), place.said()
+    note(f"R9 connections to MariaDB reset and refused for {seconds:.0f} s", judge(place))
+    assert place.ids("status <> 'completed' OR attempt > 0 OR lapses > 0") == [], place.said()
+    assert "runner.bug" not in place.said()
+    assert "consumer.bug" not in place.said()
+
+
+@pytest.mark.timeout(180)
+async def test_jobs_survive_connections_refused_until_their_tasks_are_cancelled(place: Field) -> None:
+    await refused(place, 12, seconds=11)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("seconds", [20, 45, 90])
+async def test_jobs_survive_connections_refused_for_longer_than_a_lease(place: Field, seconds: float) -> None:
+    await refused(place, 16, seconds=seconds)
 
 
 async def cut_replies(place: Field, creates: int) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import uvloop
 
 from tests.support.fault_proxy import Direction, FaultProxy, fault_proxy
 from tests.support.servers import Mariadb
@@ -30,7 +31,7 @@ from wpclone.core.jobs.states import StepState
 from wpclone.core.store import Page
 from wpclone.core.store.mysql import MysqlStore, StoreMisconfigured
 from wpclone.core.store.mysql.changes import _apply_known
-from wpclone.core.store.mysql.database import Session, Unmatched
+from wpclone.core.store.mysql.database import Database, Session, Unmatched
 from wpclone.core.store.renewal import RenewalLine
 
 KEY = RequestKey(CUSTOMER, "CreateClone", "r1", b"b" * 32)
@@ -99,6 +100,44 @@ async def test_connections_that_died_idle_are_replaced_unseen(store: MysqlStore,
     assert [job.job_id for job in jobs] == [job_id(n) for n in range(1, 9)]
     proxy.reset_all()
     assert await store.get_customer(CUSTOMER) is not None
+
+
+def test_a_sign_in_cut_at_any_byte_is_an_outage_also_where_the_loop_is_busy(mariadb_server: Mariadb, proxy: FaultProxy) -> None:
+    """On uvloop, as workers and server run: there a reset that comes before aiomysql goes on raises RuntimeError."""
+
+    async def asked() -> None:
+        database = Database(through(proxy, mariadb_server, "mysql"), pool_size=1, timeout=10, chance=lambda: 0.5)
+        try:
+            await database.read("SELECT 1")
+        except StoreUnavailable:
+            return  # the only thing it may raise
+        finally:
+            await database.close()
+
+    async def cut_everywhere() -> None:
+        loop = asyncio.get_running_loop()
+        is_over = False
+
+        def keep_busy() -> None:
+            sum(range(60_000))  # about a millisecond
+            if not is_over:
+                loop.call_soon(keep_busy)
+
+        keep_busy()
+        proxy.faults.refuse = True
+        for _ in range(60):
+            await asked()
+        proxy.faults.refuse = False
+        for way in Direction:
+            for cut in (*range(1, 120), *range(120, 640, 13)):  # the greeting, byte by byte; then the whole of it
+                proxy.faults.cut_after[way] = cut
+                await asked()
+                proxy.faults.cut_after.clear()
+        is_over = True
+
+    before = proxy.connections
+    uvloop.run(cut_everywhere())
+    assert proxy.connections - before >= 60 + 2 * 159
 
 
 async def test_a_silent_server_costs_the_timeout_and_not_more(store: MysqlStore, proxy: FaultProxy) -> None:
