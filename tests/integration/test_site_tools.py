@@ -1,4 +1,4 @@
-"""`wpclone agent zip` and `wpclone rewrite` as processes."""
+"""`wpclone agent zip`, `wpclone source consent` and `wpclone rewrite` as processes."""
 
 import asyncio
 import json
@@ -9,8 +9,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from yarl import URL
 
+from tests.support.consenting import local_environment
 from tests.support.shell import Shell
+from tests.support.source_site import SourceSite
 from wpclone.cli.exits import Exit
 
 REWRITE = ("rewrite", "--from", "https://old.example", "--to", "https://longer.example")
@@ -29,6 +32,33 @@ async def test_an_agents_zip_holds_its_key_and_nobody_else_may_read_it(shell: Sh
     assert bytes.fromhex(made["key"]).hex().encode() in zipfile.ZipFile(tmp_path / "a.zip").read(name)
     assert stat.S_IMODE((tmp_path / "a.zip").stat().st_mode) == 0o600
     assert (await shell.run("agent", "zip", "--to", "a.zip")).code == Exit.USAGE
+
+
+async def test_a_plugin_without_a_key_is_written_under_a_name_of_its_own(shell: Shell, tmp_path: Path) -> None:
+    names = set()
+    for file in ("a.zip", "b.zip"):
+        made = json.loads((await shell.run("agent", "zip", "--keyless", "--to", file, "-o", "json")).out)
+        assert made.keys() == {"file", "plugin"}
+        names.update(zipfile.ZipFile(tmp_path / file).namelist())
+        assert f"{made['plugin']}/{made['plugin']}.php" in names
+    assert len(names) == 2
+
+
+async def test_consent_is_asked_of_the_site_itself(shell: Shell, source_site: SourceSite) -> None:
+    with local_environment(source_site):
+        ended = await shell.run("source", "consent", "--url", source_site.url, "-o", "json")
+        page = URL(json.loads(ended.out)["url"])
+        assert (ended.code, page.path) == (Exit.OK, "/wp-admin/authorize-application.php")
+        assert page.query["app_name"].startswith("wpclone ")
+        assert "withdraw it at any time" in ended.err
+    ended = await shell.run("source", "consent", "--url", source_site.url)
+    assert (ended.code, ended.out) == (Exit.SITE, "")
+    assert "reason: APPLICATION_PASSWORDS_NEED_HTTPS" in ended.err
+
+
+@pytest.mark.parametrize(("url", "end"), [("nonsense", Exit.USAGE), ("http://127.0.0.1:9", Exit.UNREACHABLE)])
+async def test_consent_to_a_site_that_cannot_be_asked_ends_with_its_code(shell: Shell, url: str, end: Exit) -> None:
+    assert (await shell.run("source", "consent", "--url", url)).code == end
 
 
 async def test_rewriting_is_a_filter_that_keeps_lengths_right(shell: Shell) -> None:
