@@ -26,7 +26,9 @@ class SourceSite(_message.Message):
     AGENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def admin_login(self) -> Global___AdminLogin:
-        """An administrator's sign-in: the service installs its agent as a plugin, and removes it afterwards."""
+        """An administrator's sign-in: the service installs its agent as a plugin, and removes it afterwards. With an application
+        password it uses the agent that the owner uploaded (`wpclone agent zip --keyless`).
+        """
 
     @_builtins.property
     def agent(self) -> Global___Agent:
@@ -64,7 +66,7 @@ class AdminLogin(_message.Message):
     username: _builtins.str
     """The login name, 1 to 255 characters."""
     password: _builtins.str
-    """The password, 1 to 1,024 characters. Kept encrypted with its job, never shown again."""
+    """The account's own password or an application password, 1 to 1,024 characters. Kept encrypted with its job, never shown again."""
     def __init__(
         self,
         *,
