@@ -16,7 +16,7 @@ from yarl import URL
 from wpclone.wordpress.agent.channels import first_open, through_wordpress
 from wpclone.wordpress.agent.client import AgentAddress, AgentClient
 from wpclone.wordpress.agent.package import KEYLESS
-from wpclone.wordpress.consent import require_offer
+from wpclone.wordpress.consent import is_application_password, require_offer
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.login import AdminLogin, is_gone
 from wpclone.wordpress.rest import Refusal, RestAccess, rest_index
@@ -134,7 +134,8 @@ async def _signed_in(session: SiteSession, login: AdminLogin) -> RestAccess:
 
 async def _why_nobody(session: SiteSession, site: URL, login: AdminLogin) -> SiteError:
     """Why the REST API knows nobody by our sign-in."""
-    taken = await takes(session, site, login.username, login.password)
+    # What may be an account's own goes through no other door than it was given for.
+    taken = await takes(session, site, login.username, login.password) if is_application_password(login.password) else None
     if taken:
         return SiteError(Reason.AUTHORIZATION_STRIPPED)
     return SiteError(Reason.LOGIN_REFUSED, _REFUSED_OR_STRIPPED if taken is None else _REFUSED)
