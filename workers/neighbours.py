@@ -1,7 +1,7 @@
 """A source that is a live clone of the customer's on this machine: its own agent reads it, and its files are copied beside.
 
-A clone's agent lies with its guard, so nothing is installed in the clone, which refuses uploads, and nobody signs in to it:
-whoever owns a clone may copy it.
+So are its large tables, in the one database server. A clone's agent lies with its guard, so nothing is installed in the clone,
+which refuses uploads, and nobody signs in to it: whoever owns a clone may copy it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,16 @@ _HOST = re.compile(r"clone-[0-9a-f]{12}(?=\.)")
 
 
 class CloneFiles(Protocol):
-    """Copies files between clones; the local runtime does."""
+    """Copies files and tables between clones; the local runtime does."""
 
     async def describe(self, clone_id: str) -> Place | None:
         """See Runtime.describe."""
 
     async def bring(self, clone_id: str, source: str, into: str, paths: Sequence[bytes]) -> list[Brought]:
         """See LocalRuntime.bring."""
+
+    async def share_table(self, clone_id: str, source: str, table: str, fence: int, most: int) -> str:
+        """See LocalRuntime.share_table."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Neighbours:
         return self.agent_of(clone.url, self.records.guard_key(clone))
 
     async def near(self, clone_id: str, source: str) -> NearClone | None:
-        """What brings the files of `source` to the place that is made for `clone_id`; None when either is not here."""
+        """What brings the content of `source` to the place that is made for `clone_id`; None when either is not here."""
         place, other = await self.files.describe(clone_id), await self.files.describe(source)
         if place is None or place.staging is None or other is None:
             return None
@@ -69,7 +72,10 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class NearClone:
-    """Brings the files of one clone to another's staging directory (`wpclone.wordpress.near_files.Near`)."""
+    """Brings the files of one clone to another's staging directory, and its tables to the other's database.
+
+    As `wpclone.wordpress.near_files.Near` and `wpclone.wordpress.near_tables.NearTables` say.
+    """
 
     files: CloneFiles
     clone_id: str
@@ -81,3 +87,7 @@ class NearClone:
         """See Near.bring."""
         below = into.removeprefix(os.fsencode(self.staging) + b"/")
         return await self.files.bring(self.clone_id, self.source, os.fsdecode(below), paths)
+
+    async def bring_table(self, table: bytes, fence: int, most: int) -> str:
+        """See NearTables.bring_table."""
+        return await self.files.share_table(self.clone_id, self.source, table.decode("ascii"), fence, most)

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -18,13 +18,15 @@ from tests.support.hosting import HostingRun, KeeperRefused, new_clone_id, runni
 from tests.support.places import open_directory
 from tests.support.servers import SERVICE, Mariadb
 from tests.support.source_site import SourceSite, agent_of
+from tests.support.spaces import table_spaces
+from workers.clone_databases import database_name
 from wpclone.core.jobs.job import Job
 from wpclone.core.jobs.states import JobState
 from wpclone.core.secrets import KeyRing
 from wpclone.standalone.clone_hosting import GUARD_FILES
 from wpclone.standalone.demo.checks import Findings
 from wpclone.standalone.demo.tables import check_tables
-from wpclone.wordpress import files
+from wpclone.wordpress import files, near_tables
 from wpclone.wordpress.errors import FencedOff
 from wpclone.wordpress.files import Fence, copy_files
 from wpclone.wordpress.inspect import inspect
@@ -36,12 +38,30 @@ INTO = ".wpclone-incoming-1/near"
 @pytest.fixture(autouse=True)
 def _nothing_brought(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HandingRuntime, "brought", [])
+    monkeypatch.setattr(SharingRuntime, "shared", {})
 
 
 @pytest.fixture
 def keeper(mariadb_server: Mariadb) -> Iterator[HostingRun]:
-    with running_keeper(mariadb_server.place.port) as run:
+    with table_spaces(mariadb_server) as spaces, running_keeper(mariadb_server.place.port, spaces=spaces) as run:
         yield run
+
+
+class SharingRuntime(HandingRuntime):
+    """Remembers what became of tables."""
+
+    shared: ClassVar[dict[tuple[str, str], str]] = {}
+
+    async def share_table(self, clone_id: str, source: str, table: str, fence: int, most: int) -> str:
+        self.shared[clone_id, table] = why = await super().share_table(clone_id, source, table, fence, most)
+        return why
+
+
+class SharingYard(Yard):
+    """A yard whose clones of clones have all tables brought that are fit for it, however small."""
+
+    def runtime(self) -> SharingRuntime:
+        return SharingRuntime(self.keeper.place.socket)
 
 
 @pytest.fixture
@@ -52,7 +72,7 @@ def work() -> Iterator[Path]:
 
 
 def _yard(source: SourceSite, server: Mariadb, keeper: HostingRun, work: Path) -> Yard:
-    return Yard(source, server, keeper, work, KeyRing("k1", {"k1": bytes(32)}, bytes(32), os.urandom))
+    return SharingYard(source, server, keeper, work, KeyRing("k1", {"k1": bytes(32)}, bytes(32), os.urandom))
 
 
 async def _cloned(yard: Yard, url: str) -> Job:
@@ -71,7 +91,19 @@ def _files_report(job: Job) -> dict[str, Any]:
     return {name: facts[name] for name in ("files", "bytes", "links", "excluded", "followed", "changed", "directories")}
 
 
+@pytest.fixture
+def small_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_tables, "LEAST_BYTES", 0)
+
+
+def _shared_with(job: Job) -> set[str]:
+    """The tables that were brought to a clone."""
+    assert {why for (clone, _), why in SharingRuntime.shared.items() if clone == job.job_id} <= {""}
+    return {table for clone, table in SharingRuntime.shared if clone == job.job_id}
+
+
 @pytest.mark.full
+@pytest.mark.usefixtures("small_too")
 async def test_a_clone_of_a_nasty_clone_is_what_the_ordinary_way_makes_of_it_and_so_is_a_clone_of_that(
     nasty_source: SourceSite, mariadb_server: Mariadb, keeper: HostingRun, work: Path
 ) -> None:
@@ -88,6 +120,8 @@ async def test_a_clone_of_a_nasty_clone_is_what_the_ordinary_way_makes_of_it_and
     facts = {step.name: step.facts for step in beside.steps}
     assert (facts["reach_source"]["own_clone"], facts["release_source"]) == (first.job_id, {"agent": "kept"})
     assert _files_report(beside) == _files_report(ordinary) == _files_report(third)
+    assert _shared_with(beside) == _shared_with(third) >= {"wp_posts", "wp_postmeta", "wp_comments"}
+    assert _shared_with(ordinary) == set()
     assert len(HandingRuntime.brought) == 2 * _files_report(ordinary)["files"]
     wanted = await asyncio.to_thread(_clone_content, yard, ordinary.job_id)
     for job in (beside, third):
@@ -102,7 +136,14 @@ async def test_a_clone_of_a_nasty_clone_is_what_the_ordinary_way_makes_of_it_and
         assert yard.left_of(job.job_id) == []
 
 
-async def test_a_file_that_the_clone_made_private_comes_along_and_what_it_links_to_outside_does_not(
+def _content_of(server: Mariadb, job: Job, table: str) -> list[str]:
+    """The rows of a clone's table, the clone's own name taken out."""
+    rows = server.execute(f"SELECT * FROM `{database_name(job.job_id)}`.`{table}`")
+    return sorted(repr(row).replace(job.job_id, "clone") for row in rows)
+
+
+@pytest.mark.usefixtures("small_too")
+async def test_a_clones_tables_and_private_files_come_along_and_what_it_links_to_outside_does_not(
     source_site: SourceSite, mariadb_server: Mariadb, keeper: HostingRun, work: Path
 ) -> None:
     yard = _yard(source_site, mariadb_server, keeper, work)
@@ -121,6 +162,9 @@ async def test_a_file_that_the_clone_made_private_comes_along_and_what_it_links_
     (uploads / "own.txt").chmod(0o600)
     second = await _cloned(yard, _url(first))
     assert len(HandingRuntime.brought) == _files_report(second)["files"]
+    assert _shared_with(second) >= {"wp_posts", "wp_postmeta", "wp_comments"}
+    for table in _shared_with(second):
+        assert _content_of(mariadb_server, second, table) == _content_of(mariadb_server, first, table)
     there = Path(keeper.ask("describe", clone_id=second.job_id)["docroot"]) / "wp-content" / "uploads"
     assert (there / "own.txt").read_text() == "the clone's own"
     assert (there / "own.txt").stat().st_ino != (uploads / "own.txt").stat().st_ino
@@ -219,6 +263,42 @@ def test_files_come_from_another_clone_that_has_a_site_into_one_that_has_none(
         with pytest.raises(KeeperRefused) as refused:
             _bring(keeper, (source, clone), b"two.txt")
         assert refused.value.reason == reason
+
+
+def _share(keeper: HostingRun, **args: object) -> str:
+    why: str = keeper.ask("share_table", **{"table": "wp_posts", "fence": 3, "most": 1 << 20, **args})["why_not"]
+    return why
+
+
+def test_a_table_comes_from_a_clone_that_has_a_site_into_one_that_has_none_and_only_for_the_claim_that_fills_it(
+    keeper: HostingRun, made: tuple[dict[str, Any], dict[str, Any]], mariadb_server: Mariadb
+) -> None:
+    first, second = (site["clone_id"] for site in made)
+    names = [database_name(clone) for clone in (first, second)]
+    try:
+        for name in names:
+            mariadb_server.execute(f"CREATE DATABASE {name}")
+            mariadb_server.execute(f"CREATE TABLE {name}.wp_posts (id INT PRIMARY KEY) ENGINE=InnoDB ROW_FORMAT=DYNAMIC")
+        mariadb_server.execute(f"INSERT INTO {names[0]}.wp_posts VALUES (4), (5)")
+        mariadb_server.execute(f"CREATE TABLE {names[1]}.wpclone_control (name VARBINARY(255) PRIMARY KEY, fence BIGINT)")
+        mariadb_server.execute(f"INSERT INTO {names[1]}.wpclone_control VALUES ('', 3)")
+        refusals: tuple[tuple[dict[str, object], str], ...] = (
+            ({"clone_id": first, "source": second}, "NOT_ADOPTED"), ({"clone_id": second, "source": second}, "INVALID_CLONE_ID"),
+            ({"source": new_clone_id()}, "NOT_FOUND"), ({"fence": 2}, "STALE"), ({"fence": 4}, "STALE"),
+            ({"fence": True}, "BAD_REQUEST"), ({"most": -1}, "BAD_REQUEST"), ({"table": "../mysql/user"}, "BAD_REQUEST"),
+        )  # fmt: skip
+        for args, reason in refusals:
+            with pytest.raises(KeeperRefused) as refused:
+                _share(keeper, **{"clone_id": second, "source": first, **args})
+            assert refused.value.reason == reason
+        assert _share(keeper, clone_id=second, source=first, table="wp_none") == "error 1146"
+        assert mariadb_server.execute(f"SELECT COUNT(*) FROM {names[1]}.wp_posts") == [(0,)]
+        assert _share(keeper, clone_id=second, source=first) == ""
+        assert mariadb_server.execute(f"SELECT SUM(id) FROM {names[1]}.wp_posts") == [(9,)]
+        assert mariadb_server.execute(f"SELECT SUM(id) FROM {names[0]}.wp_posts") == [(9,)]
+    finally:
+        for name in names:
+            mariadb_server.execute(f"DROP DATABASE IF EXISTS {name}")
 
 
 class Killed(BaseException):

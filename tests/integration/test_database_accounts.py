@@ -7,10 +7,12 @@ import pymysql
 import pytest
 
 from tests.support.servers import Mariadb
-from wpclone.standalone.database_accounts import CLONES_USER, JOBS_DATABASE, JOBS_USER, make_accounts
+from tests.support.spaces import PASSWORDS as SPACES_PASSWORDS
+from tests.support.spaces import table_spaces
+from wpclone.standalone.database_accounts import CLONES_USER, JOBS_DATABASE, JOBS_USER, SPACES_USER, make_accounts
 from wpclone.standalone.passwords import Passwords
 
-PASSWORDS = Passwords(jobs="jobspassword", clones="clonespassword", nats="-")
+PASSWORDS = Passwords(jobs="jobspassword", clones="clonespassword", nats="-", spaces="spacespassword")
 
 
 @pytest.fixture
@@ -74,3 +76,31 @@ def test_the_clones_account_reads_no_jobs_and_makes_no_other_database(accounts: 
     for statement in (f"SELECT * FROM {JOBS_DATABASE}.secrets", "CREATE DATABASE other", f"DROP DATABASE {JOBS_DATABASE}"):
         with pytest.raises(pymysql.err.OperationalError):
             _as(accounts, CLONES_USER, PASSWORDS.clones, statement)
+
+
+def test_the_keepers_account_exports_tables_of_clones_and_writes_reads_and_makes_nothing_else(accounts: Mariadb) -> None:
+    with table_spaces(accounts):
+        accounts.execute("CREATE DATABASE wpc_0123456789ab")
+        accounts.execute("CREATE TABLE wpc_0123456789ab.t (a int) ENGINE=InnoDB")
+        allowed = ("FLUSH TABLES t FOR EXPORT", "UNLOCK TABLES", "ALTER TABLE t DISCARD TABLESPACE")
+        _as_keeper(accounts, *allowed)
+        for statement in (
+            "INSERT INTO t VALUES (1)", "DROP TABLE t", "CREATE TABLE u (a int)", "SELECT * FROM mysql.global_priv",
+            f"FLUSH TABLES {JOBS_DATABASE}.secrets FOR EXPORT", "CREATE USER other@localhost", "SELECT 1 INTO OUTFILE '/tmp/x'",
+        ):  # fmt: skip
+            with pytest.raises(pymysql.err.OperationalError):
+                _as_keeper(accounts, statement)
+        with pytest.raises(pymysql.err.OperationalError):  # by the socket alone
+            _as(accounts, SPACES_USER, SPACES_PASSWORDS.spaces, "SELECT 1")
+
+
+def _as_keeper(server: Mariadb, *statements: str) -> None:
+    connection = pymysql.connect(
+        unix_socket=str(server.place.socket), user=SPACES_USER, password=SPACES_PASSWORDS.spaces, database="wpc_0123456789ab"
+    )
+    try:
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+    finally:
+        connection.close()

@@ -20,6 +20,7 @@ from tests.support.places import free_port, open_directory, taken_for_us
 from tests.support.servers import SERVICE, Loop, Mariadb
 from wpclone.standalone.clone_hosting import HostingPlace
 from wpclone.standalone.keeper import Keeper, KeeperPlace
+from wpclone.standalone.table_spaces import TableSpaces
 from wpclone.wordpress.guard import GuardSettings, guard_config, guard_files
 from wpclone.wordpress.wp_config import DatabaseLogin, WpConfig, generate_wp_config
 
@@ -83,7 +84,9 @@ def _range(what: str, first: int, ranges: int) -> Iterator[range]:
 
 
 @contextmanager
-def running_keeper(database_port: int, *, isolated: bool | None = None, edge_port: int | None = None) -> Iterator[HostingRun]:
+def running_keeper(
+    database_port: int, *, isolated: bool | None = None, edge_port: int | None = None, spaces: TableSpaces | None = None
+) -> Iterator[HostingRun]:
     loop = Loop()
     with (
         open_directory("keeper") as directory,
@@ -96,7 +99,7 @@ def running_keeper(database_port: int, *, isolated: bool | None = None, edge_por
                 state=directory / "hosting", routes=directory / "routes", service=SERVICE, run=directory.name,
                 edge_port=edge_port or free_port(), database_port=database_port,
                 isolated=os.getuid() == 0 if isolated is None else isolated,
-                uids=uids, ports=ports, wait_for_edge=edge_port is not None,
+                uids=uids, ports=ports, wait_for_edge=edge_port is not None, spaces=spaces,
             ),
             locks=directory / "locks",
         )  # fmt: skip

@@ -17,9 +17,10 @@ from typing import Any
 from workers.runtimes import Content, Place, Tell, quietly
 from wpclone.core.jobs.errors import Fatal, RetryLater
 from wpclone.core.jobs.view import from_rfc3339, rfc3339
+from wpclone.wordpress.errors import FencedOff
 from wpclone.wordpress.near_files import Brought
 
-_SECONDS = {"bring": 900.0, "adopt": 300.0, "delete": 300.0, "serve": 120.0}
+_SECONDS = {"bring": 900.0, "share_table": 600.0, "adopt": 300.0, "delete": 300.0, "serve": 120.0}
 _OTHER_SECONDS = 60.0
 _LONGEST_LINE = 8 << 20
 _FINAL = frozenset(
@@ -68,6 +69,19 @@ class LocalRuntime:
         encoded = [base64.b64encode(path).decode() for path in paths]
         answer = await self._ask("bring", clone_id=clone_id, source=source, into=into, paths=encoded)
         return [Brought(state == "ok", size, mtime) for state, size, mtime in answer["files"]]
+
+    async def share_table(self, clone_id: str, source: str, table: str, fence: int, most: int) -> str:
+        """Give the empty table of a clone that is being made what the clone `source` has in its own; why not, if not.
+
+        No file of more than `most` bytes. Raises FencedOff when another claim than `fence` fills the database.
+        """
+        try:
+            answer = await self._ask("share_table", clone_id=clone_id, source=source, table=table, fence=fence, most=most)
+        except RetryLater as error:
+            if error.code == "STALE":
+                raise FencedOff(error.message) from None
+            raise
+        return str(answer["why_not"])
 
     async def delete(self, clone_id: str) -> None:
         """See Runtime.delete."""

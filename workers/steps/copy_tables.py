@@ -41,6 +41,7 @@ class CopyTables:
         async with self._sources.agent(context) as agent:
             copying = copy_tables(
                 agent, report, target(self._databases, context), rewriter=rewriter, fence=context.fence,
+                near=await self._sources.near(context),
                 progress=lambda counts: coming.report(counts.fraction, _sentence(counts)),
             )  # fmt: skip
             copied = await coming.beside(copying)

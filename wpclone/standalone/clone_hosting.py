@@ -1,4 +1,4 @@
-"""The verbs of hosting a clone on this machine: create, bring, adopt, serve, describe, list, extend, delete.
+"""The verbs of hosting a clone on this machine: create, bring, share_table, adopt, serve, describe, list, extend, delete.
 
 Each may be called again and again, and be killed anywhere: the record is written first, what it describes is made or
 removed by steps that find their own earlier work. Verbs on the same clone run one after the other.
@@ -30,6 +30,7 @@ from wpclone.standalone.processes import ProcessesRemain
 from wpclone.standalone.readiness import ServerNotReady
 from wpclone.standalone.routes import Route, write_routes
 from wpclone.standalone.site_files import Owners, SiteDirectories
+from wpclone.standalone.table_spaces import Stale, TableSpaces
 from wpclone.standalone.web_servers import EndAll, WebServers
 
 _LOG = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class HostingPlace:
     `state` is root's directory of records and sites, `routes` the one Envoy watches. `service` is the account of worker and
     server. `run` names this run, for its firewall table. `isolated` gives each clone a uid of `uids` and a firewall rule;
     without it everything runs as `service`. `edge_port` is Envoy's for clones, `database_port` MariaDB's, both on 127.0.0.1.
+    `spaces` copies tables there; None has all of them copied row by row.
     """
 
     state: Path
@@ -67,6 +69,7 @@ class HostingPlace:
     uids: range
     ports: range
     wait_for_edge: bool
+    spaces: TableSpaces | None = None
 
     def host(self, clone_id: str) -> str:
         """A clone's `name:port`."""
@@ -128,16 +131,40 @@ class CloneHosting:
 
     async def bring(self, clone_id: str, source: str, into: str, paths: Sequence[bytes]) -> dict[str, Any]:
         """Copy files of the clone `source` into the staging directory of a clone that has no site yet; what became of each."""
-        if not CLONE_ID.fullmatch(source) or source == clone_id:
-            raise Refused("INVALID_CLONE_ID", "files are brought from another clone, by its id")
         async with self._alone(clone_id):
-            site, other = self._known(clone_id), self._adopted(source)
-            if site.state is not SiteState.CREATED:
-                raise Refused("ADOPTED", f"{clone_id} has its site already")
+            site, other = self._pair(clone_id, source)
             there = self._directories(source), self._owners(other)
             here = self._directories(clone_id), self._owners(site)
             brought = await asyncio.to_thread(bring_files, *there, *here, into, paths)
             return {"files": brought}
+
+    async def share_table(self, clone_id: str, source: str, table: str, *, fence: int, most: int) -> dict[str, Any]:
+        """Give the empty table of a clone that has no site yet what the table of that name of the clone `source` holds.
+
+        `why_not` is empty when it has it. `fence` is the claim that fills the clone's database, `most` bytes the table's file may
+        have. After a refusal, or a kill, the table is to be made anew.
+        """
+        async with self._alone(clone_id):
+            self._pair(clone_id, source)
+            if self._place.spaces is None:
+                return {"why_not": "tables are not shared here"}
+            here, there = (f"wpc_{one.removeprefix('clone-')}" for one in (clone_id, source))
+            try:
+                why_not = await asyncio.to_thread(self._place.spaces.share, there, here, table, fence=fence, most=most)
+            except Stale as error:
+                raise Refused("STALE", str(error)) from None
+            except ValueError as error:
+                raise Refused("BAD_REQUEST", str(error)) from None
+            return {"why_not": why_not}
+
+    def _pair(self, clone_id: str, source: str) -> tuple[CloneSite, CloneSite]:
+        """A clone that is being made and another that has its site, from which it is. Raises Refused."""
+        if not CLONE_ID.fullmatch(source) or source == clone_id:
+            raise Refused("INVALID_CLONE_ID", "content is brought from another clone, by its id")
+        site, other = self._known(clone_id), self._adopted(source)
+        if site.state is not SiteState.CREATED:
+            raise Refused("ADOPTED", f"{clone_id} has its site already")
+        return site, other
 
     async def adopt(self, clone_id: str, wp_config: bytes, wp_config_path: str, guard: Mapping[str, bytes]) -> dict[str, Any]:
         """Hand the copied files to the clone's uid, and put wp-config and the guard in place."""

@@ -155,12 +155,20 @@ def _copy(source: int, size: int, place: int, name: str, owners: Owners) -> None
         os.unlink(name, dir_fd=place)
         made = os.open(name, _FRESH, 0o600, dir_fd=place)
     try:
-        if not _shared(source, made):
-            _copied(source, made, size)
+        copy_content(source, made, size)
         if owners.change:
             os.fchown(made, owners.service.uid, owners.service.gid)
     finally:
         os.close(made)
+
+
+def copy_content(source: int, made: int, size: int) -> None:
+    """Give the empty file `made` the first `size` bytes of `source`: by sharing blocks, else within the kernel, else by hand.
+
+    Raises OSError.
+    """
+    if not _shared(source, made):
+        _copied(source, made, size)
 
 
 def _shared(source: int, made: int) -> bool:

@@ -23,6 +23,7 @@ from wpclone.standalone.passwords import Passwords
 from wpclone.standalone.ports import Ports, is_free
 from wpclone.standalone.programs import Programs, checkout, passed_on
 from wpclone.standalone.state import State
+from wpclone.standalone.table_spaces import TableSpaces
 
 _SERVICE_UID = 64990
 """Debian gives 60000-64999 to packages on request only, and keeps this one unused; no passwd entry is needed."""
@@ -147,6 +148,7 @@ class Installation:
             uids=self.state.clone_uids,
             ports=self.ports.web_servers,
             wait_for_edge=True,
+            spaces=TableSpaces(self.mariadb.socket, self.mariadb.data, self.accounts.mariadb, self.passwords.spaces),
         )
         return KeeperPlace(self.state.keeper_socket, hosting, Path("/run/wpclone"))
 

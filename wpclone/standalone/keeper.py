@@ -64,6 +64,7 @@ class Keeper:
         self._dispatch: dict[str, Verb] = {
             "create": lambda args: self._hosting.create(_text(args, "clone_id")),
             "bring": self._bring,
+            "share_table": self._share_table,
             "adopt": self._adopt,
             "serve": lambda args: self._hosting.serve(_text(args, "clone_id")),
             "describe": lambda args: self._hosting.describe(_text(args, "clone_id")),
@@ -180,6 +181,11 @@ class Keeper:
         decoded = [_bytes({"paths": path}, "paths") for path in paths]
         return await self._hosting.bring(_text(args, "clone_id"), _text(args, "source"), _text(args, "into"), decoded)
 
+    async def _share_table(self, args: dict[str, Any]) -> dict[str, Any]:
+        source, table = _text(args, "source"), _text(args, "table")
+        numbers = {name: _number(args, name) for name in ("fence", "most")}
+        return await self._hosting.share_table(_text(args, "clone_id"), source, table, **numbers)
+
     async def _adopt(self, args: dict[str, Any]) -> dict[str, Any]:
         guard = args.get("guard")
         if not isinstance(guard, dict):
@@ -210,6 +216,13 @@ def _object(line: bytes) -> dict[str, Any]:
     if not isinstance(request, dict):
         raise Refused("BAD_REQUEST", "a request is one line with a JSON object")
     return request
+
+
+def _number(args: dict[str, Any], name: str) -> int:
+    value = args.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise Refused("BAD_REQUEST", f"{name} must be a number")
+    return value
 
 
 def _text(args: dict[str, Any], name: str) -> str:

@@ -15,11 +15,13 @@ Randomness = Callable[[int], bytes]
 
 @dataclass(frozen=True)
 class Passwords:
-    """`jobs` opens the job store, `clones` may make databases and users for clones, `nats` is nats-server's token."""
+    """`jobs` opens the job store, `clones` may make databases and users for clones, `nats` is nats-server's token, `spaces` may
+    copy tables between clones."""
 
     jobs: str = field(repr=False)
     clones: str = field(repr=False)
     nats: str = field(repr=False)
+    spaces: str = field(repr=False)
 
     @classmethod
     def kept(cls, path: Path, randomness: Randomness) -> Passwords:

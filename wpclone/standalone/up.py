@@ -19,7 +19,7 @@ import pymysql
 from wpclone.core.secrets import KeyRingUnusable
 from wpclone.standalone import envoy, mariadb, nats, status
 from wpclone.standalone.credentials import keep_credentials
-from wpclone.standalone.database_accounts import make_accounts
+from wpclone.standalone.database_accounts import make_accounts, make_spaces_account
 from wpclone.standalone.firewall import FirewallFailed
 from wpclone.standalone.installation import Installation
 from wpclone.standalone.keeper import CannotKeep, Keeper
@@ -119,7 +119,8 @@ async def _serve(installation: Installation, say: Say) -> int:
         await keep(
             Part("nats-server", lambda: nats.start(installation.nats), str(installation.nats.log), f"127.0.0.1:{ports.nats}")
         )
-        await asyncio.to_thread(make_accounts, installation.mariadb.socket, root_password, installation.passwords)
+        for make in (make_accounts, make_spaces_account):
+            await asyncio.to_thread(make, installation.mariadb.socket, root_password, installation.passwords)
         await programs.admin("migrate")
         await keep_credentials(state.client, programs, grpc_port=ports.grpc, edge_port=ports.edge)
         keeper = Keeper(installation.keeper)

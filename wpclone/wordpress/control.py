@@ -27,8 +27,9 @@ TABLE = b"wpclone_control"
 class Cursor:
     """How far one table is: the ranges written, in key order. `full`: to its end; `done`: with its indexes.
 
-    `exact`, `engine`: how it was created in the end. `since`: the source database's time (epoch seconds) before its first row was
-    read.
+    `exact`, `engine`: how it was created in the end. `brought`: its file was brought, so that unless it is full there may be rows
+    of the source among rewritten ones, and it begins again. `since`: the source database's time (epoch seconds) before its first
+    row was read.
     """
 
     ranges: tuple[Range, ...] = ()
@@ -36,6 +37,7 @@ class Cursor:
     done: bool = False
     exact: bool = False
     engine: str = "InnoDB"
+    brought: bool = False
     since: int = 0
     notes: tuple[str, ...] = ()
 
@@ -72,7 +74,7 @@ class Cursor:
         return cls(**{**value, "notes": tuple(value["notes"]), "ranges": ranges})
 
 
-_PLAIN = ("full", "done", "exact", "engine", "since", "notes")
+_PLAIN = ("full", "done", "exact", "engine", "brought", "since", "notes")
 
 
 class Control:

@@ -1,4 +1,4 @@
-"""Turns frames of rows into INSERT statements, rewriting text on the way: once, in the stream, never in place.
+"""Turns frames of rows into the statements that write them, rewriting text on the way: once, in the stream, never in place.
 
 Works column by column, because a comprehension over a column is several times faster than a loop over rows and columns.
 """
@@ -16,6 +16,7 @@ from wpclone.wordpress.agent.wire import Damaged, RowsFrame
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.file_rules import shown
 from wpclone.wordpress.left_places import LeftPlace
+from wpclone.wordpress.near_tables import Unfit
 from wpclone.wordpress.proof import MOST_PLACES, Place, Proof, key_text
 from wpclone.wordpress.table_plan import JSON, NUMBER, TEXT, Coded, Kind, TablePlan
 from wpclone.wordpress.table_ranges import Range
@@ -86,8 +87,9 @@ class Chunk:
 def chunk(plan: TablePlan, frame: RowsFrame, rewriter: Rewriter | None, packet: int) -> Chunk:
     """The statements that write a frame's rows: none much larger than a megabyte unless it is one row, none larger than `packet`.
 
-    Raises Damaged for a frame of another shape than the table's, SiteError(TARGET_DATABASE_REFUSED) for a value larger than a
-    packet.
+    Of a plan whose rows are there only those that rewriting changes; what is remembered is the same. Raises Damaged for a frame
+    of another shape than the table's, SiteError(TARGET_DATABASE_REFUSED) for a value larger than a packet, Unfit for a changed
+    key of a row that is there.
     """
     width = len(plan.columns)
     if frame.width != width or len(frame.values) != frame.rows * width:
@@ -97,32 +99,40 @@ def chunk(plan: TablePlan, frame: RowsFrame, rewriter: Rewriter | None, packet: 
     source = frame.values
     if plan.has_options and _AGENT in frame.raw:
         source = [value and without_agents(value) for value in source]
+        counted.moved |= {place // width for place, value in enumerate(source) if value is not frame.values[place]}
     columns = []
     for place, kind in enumerate(plan.kinds):
         counted.column = place
         columns.append(_column(source[place::width], kind, wanted, counted))
     rows = [b"(" + b",".join(values) + b")," for values in zip(*columns, strict=True)]
+    whole = b"".join(rows)
+    every = len(rows)
+    if plan.is_there:
+        if counted.has_moved_keys:
+            raise Unfit(plan.name, "a key changed")
+        moved = sorted(counted.moved)
+        rows, columns = [rows[row] for row in moved], [[values[row] for row in moved] for values in columns]
     statements: list[bytes] = []
-    check = size = 0
     for first, last in _groups(rows):
-        group = b"".join(rows[first:last])
-        check = zlib.crc32(group, check)
-        size += len(group)
+        group = whole if last - first == every else b"".join(rows[first:last])
         if len(plan.insert) + len(group) > packet - _HEADROOM:
             statements += in_packets(plan, [values[first] for values in columns], packet - _HEADROOM)
         else:
             statements.append(plan.insert + group[:-1])
     until = tuple(value.hex() for value in frame.cursor) if plan.asked.key and frame.cursor else None
-    made = Range(until, frame.rows, frame.rows * width, frame.size, *frame.sums, check, size, counted.proof())
+    made = Range(until, frame.rows, frame.rows * width, frame.size, *frame.sums, zlib.crc32(whole), len(whole), counted.proof())
     return Chunk(tuple(statements), made, tuple(counted.every))
 
 
 class _Counted:
-    """Counts what is done to a frame's values, while `column` is worked on and `row` is the next of its rows."""
+    """Counts what is done to a frame's values, while `column` is worked on and `row` is the next of its rows. `moved`: the rows
+    that are to become others."""
 
     def __init__(self, frame: RowsFrame, plan: TablePlan) -> None:
         self._frame, self._plan = frame, plan
         self.column = self.row = self.seen = self.rewritten = 0
+        self.moved: set[int] = set()
+        self.has_moved_keys = False
         self._changed: dict[str, int] = {}
         self._left: dict[str, int] = {}
         self._places: list[Place] = []
@@ -132,6 +142,8 @@ class _Counted:
         """One value's result."""
         self.rewritten += result.rewritten
         if is_changed:
+            self.moved.add(self.row)
+            self.has_moved_keys |= self.column in self._plan.asked.places
             self._changed[str(result.format)] = self._changed.get(str(result.format), 0) + 1
         for reason, found in Counter(str(left.reason) for left in result.left).items():
             place = Place(self._key(), shown(self._plan.columns[self.column]), reason)

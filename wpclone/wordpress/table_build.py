@@ -51,12 +51,24 @@ class TableBuilder:
         async with self._control.holding(self._rows):
             for name, plan in plans.items():
                 cursor = cursors.get(name)
-                # Only InnoDB's rows and cursor are one transaction; others' tables start again unless they are complete.
-                if cursor is None or (cursor.engine != "InnoDB" and not cursor.full):
+                # Only InnoDB's rows and cursor are one transaction; others' tables start again unless they are complete. So does
+                # one whose file was brought: which of its rows were rewritten is known of the whole table only.
+                if cursor is None or ((cursor.engine != "InnoDB" or cursor.brought) and not cursor.full):
                     made[name] = await self._create(plan, exact=name == exact)
                     await left_places.forget(self._rows, name)
             await self._control.save(self._rows, made)
         cursors.update(made)
+
+    async def create_to_bring(self, plan: TablePlan, cursors: MutableMapping[bytes, Cursor]) -> None:
+        """Create a table anew whose file is to be brought: empty, with all its indexes, and with a cursor that says so."""
+        made = Cursor(brought=True)
+        async with self._control.holding(self._rows):
+            await self.definitions.run(b"DROP TABLE IF EXISTS " + quoted(plan.name))
+            with refusals(plan.name):
+                await self.definitions.run(plan.table.create())
+            await left_places.forget(self._rows, plan.name)
+            await self._control.save(self._rows, {plan.name: made})
+        cursors[plan.name] = made
 
     async def _create(self, plan: TablePlan, *, exact: bool) -> Cursor:
         await self.definitions.run(b"DROP TABLE IF EXISTS " + quoted(plan.name))

@@ -46,7 +46,10 @@ Kind = str | Coded
 
 @dataclass(frozen=True)
 class TablePlan:
-    """One table: its definition for the target, the columns whose values are copied with their kinds, and how it is asked for."""
+    """One table: its definition for the target, the columns whose values are copied with their kinds, and how it is asked for.
+
+    `is_there`: the rows are at the target already as they are at the source, so that only those are written that change.
+    """
 
     name: bytes
     source: bytes
@@ -57,6 +60,7 @@ class TablePlan:
     engine: str
     rows: int
     has_options: bool = False
+    is_there: bool = False
 
     @property
     def has_ranges(self) -> bool:
@@ -75,9 +79,10 @@ class TablePlan:
 
     @property
     def insert(self) -> bytes:
-        """The beginning of an INSERT of its rows."""
+        """The beginning of what writes its rows: an INSERT, or a REPLACE of those that are there."""
+        verb = b"REPLACE" if self.is_there else b"INSERT"
         columns = b",".join(b"`" + column.replace(b"`", b"``") + b"`" for column in self.columns)
-        return b"INSERT INTO `" + self.name.replace(b"`", b"``") + b"` (" + columns + b") VALUES "
+        return verb + b" INTO `" + self.name.replace(b"`", b"``") + b"` (" + columns + b") VALUES "
 
 
 def plan_table(

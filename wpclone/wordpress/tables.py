@@ -26,11 +26,13 @@ from wpclone.wordpress.file_rules import LeftOut, shown
 from wpclone.wordpress.inspect import SiteReport
 from wpclone.wordpress.left_places import add as add_left
 from wpclone.wordpress.left_places import make_table as make_left
+from wpclone.wordpress.near_tables import NearTables, Unfit
 from wpclone.wordpress.ownership import CORE, USERS
 from wpclone.wordpress.programs import ProgramMaker, names
 from wpclone.wordpress.progress import Counts, Progress
 from wpclone.wordpress.proof import sums
 from wpclone.wordpress.row_sql import Chunk, Rewriter, chunk
+from wpclone.wordpress.table_bring import Bringer
 from wpclone.wordpress.table_build import TableBuilder, known_packet, known_server
 from wpclone.wordpress.table_plan import TablePlan, plan_table
 from wpclone.wordpress.table_ranges import extended
@@ -94,9 +96,11 @@ class TablesCopied:
 
 
 async def copy_tables(
-    agent: AgentClient, report: SiteReport, target: TargetDatabase, *, rewriter: Rewriter | None, fence: int, progress: Progress
-) -> TablesCopied:
-    """Fill `target` with the site's own tables under the same names. `rewriter` changes text values; None copies bytes.
+    agent: AgentClient, report: SiteReport, target: TargetDatabase, *, rewriter: Rewriter | None, fence: int, progress: Progress,
+    near: NearTables | None = None,
+) -> TablesCopied:  # fmt: skip
+    """Fill `target` with the site's own tables under the same names. `rewriter` changes text values; None copies bytes. `near`
+    brings what it can of a source in the same database server.
 
     Raises FencedOff when a newer claim works there; SiteError: TARGET_DATABASE_DOWN, TARGET_DATABASE_REFUSED, TABLE_UNSUPPORTED,
     TOO_LITTLE_SPACE, and what requests to the agent raise.
@@ -105,8 +109,9 @@ async def copy_tables(
     async with connected(target, binary=False) as definitions:
         await control.claim(definitions)  # ends other connections to this database, so ours for rows comes after it
         async with connected(target, binary=True) as rows:
-            copy = _Copy(agent, report, TableBuilder(definitions, rows, control), rows, control, rewriter, progress)
-            return await copy.run()
+            builder = TableBuilder(definitions, rows, control)
+            bringer = Bringer(near, target, fence, builder)
+            return await _Copy(agent, report, builder, rows, control, rewriter, progress, bringer).run()
 
 
 async def finish_tables(target: TargetDatabase, *, fence: int) -> None:
@@ -134,10 +139,10 @@ class _Copy:
 
     def __init__(
         self, agent: AgentClient, report: SiteReport, builder: TableBuilder, rows: Connection, control: Control,
-        rewriter: Rewriter | None, progress: Progress,
+        rewriter: Rewriter | None, progress: Progress, bringer: Bringer,
     ) -> None:  # fmt: skip
         self._agent, self._report, self._builder, self._rows = agent, report, builder, rows
-        self._control, self._rewriter, self._progress = control, rewriter, progress
+        self._control, self._rewriter, self._progress, self._bringer = control, rewriter, progress, bringer
         self._plans: dict[bytes, TablePlan] = {}
         self._cursors: dict[bytes, Cursor] = {}
         self._reported: list[LeftOut] = []
@@ -153,7 +158,9 @@ class _Copy:
         self._one_snapshot = not any(cursor.ranges or cursor.full for cursor in self._cursors.values())
         begun = {table.name.encode() for table in self._report.tables} & self._cursors.keys()
         await self._builder.drop(begun - self._plans.keys(), self._cursors)  # what an attempt before had of a table gone since
-        await self._builder.create(self._plans, self._cursors)
+        brought = self._bringer.wanted
+        await self._builder.create({name: plan for name, plan in self._plans.items() if name not in brought}, self._cursors)
+        self._cursors |= dict.fromkeys(brought, Cursor(brought=True))
         self._tell()
         while True:
             try:
@@ -162,6 +169,9 @@ class _Copy:
                 break
             except _Duplicate as duplicate:
                 await self._create_exactly(duplicate.name)
+            except Unfit as unfit:
+                self._cursors = await self._control.load(self._builder.definitions)
+                await self._bringer.give_up(self._plans[unfit.name], self._cursors)
             except TableGone as gone:
                 await self._leave_out(gone)
         await self._builder.finish(self._plans, self._cursors)
@@ -218,6 +228,7 @@ class _Copy:
             if plan.name != known.name.encode() or not plan.columns:
                 raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, table=known.name)
             self._plans[plan.name] = plan
+            self._bringer.choose(plan, known, self._cursors.get(plan.name))
 
     def _is_core(self, name: bytes) -> bool:
         prefix = self._report.table_prefix.encode()
@@ -256,6 +267,8 @@ class _Copy:
         for plan in pending:
             if not self._cursors[plan.name].ranges:
                 self._cursors[plan.name] = replace(self._cursors[plan.name], since=now)
+        self._one_snapshot &= not self._bringer.wanted
+        await self._bringer.bring(self._plans, self._cursors, now)
         queue: asyncio.Queue[_Item | None] = asyncio.Queue(_AHEAD)
         async with aclosing(self._chunks(pending)) as chunks:
             reading = asyncio.create_task(_pour(chunks, queue))
@@ -269,7 +282,12 @@ class _Copy:
                 await asyncio.wait([reading])
 
     async def _chunks(self, pending: Sequence[TablePlan]) -> AsyncGenerator[_Item, None]:
-        """The rows of tables as SQL, made while the next are on their way."""
+        """The rows of tables as SQL, made while the next are on their way: first of those that were brought."""
+        for plan in [plan for plan in pending if self._cursors[plan.name].brought]:
+            async with aclosing(self._bringer.chunks(plan, self._chunk)) as chunks:
+                async for item in chunks:
+                    yield item
+        pending = [plan for plan in pending if not self._cursors[plan.name].brought]
         asked = []
         for plan in pending:
             cursor = self._cursors[plan.name]

@@ -7,7 +7,7 @@ target's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,9 +57,11 @@ _SESSION = (
 _IF_KNOWN = (
     b"SET SESSION check_constraint_checks=0",
     b"SET SESSION idle_write_transaction_timeout=60",
+    b"SET SESSION net_write_timeout=600",  # rows wait with the server while we write others
     b"SET SESSION sql_require_primary_key=0",
 )
 _UNKNOWN_VARIABLE = 1193
+_PIECE_BYTES = 1 << 20
 # MYSQL_OPTION_MULTI_STATEMENTS_OFF in two bytes; aiomysql switches them on without being asked.
 _ONE_STATEMENT = b"\x01\x00"
 
@@ -94,6 +96,31 @@ class Connection:
             raise translated(error) from error
         result = self._raw._result
         return list(result.rows or []) if result is not None else []
+
+    async def answer(self, sql: bytes) -> AsyncGenerator[bytes, None]:
+        """Run a SELECT; its rows as the server sends them, in pieces that end anywhere. See `table_reader`.
+
+        The caller tells by the content where they end. Then, and after an error, nothing else can be run here. Raises SiteError,
+        or pymysql's errors.
+        """
+        try:
+            async with asyncio.timeout(_STATEMENT_SECONDS):
+                await self._raw._execute_command(COMMAND.COM_QUERY, sql)
+                head = await self._raw._read_packet()
+                for _ in range(head.read_length_encoded_integer() + 1):
+                    await self._raw._read_packet()  # the columns' names, and what stands behind them
+            while True:
+                async with asyncio.timeout(_STATEMENT_SECONDS):
+                    piece = await self._raw._reader.read(_PIECE_BYTES)
+                if not piece:
+                    raise SiteError(Reason.TARGET_DATABASE_DOWN)
+                yield piece
+        except TimeoutError:
+            raise SiteError(Reason.TARGET_DATABASE_DOWN) from None
+        except (OSError, pymysql.err.OperationalError, pymysql.err.InternalError, pymysql.err.InterfaceError) as error:
+            raise translated(error) from error
+        finally:
+            self._raw.close()
 
     async def one_statement_at_a_time(self) -> None:
         """Have the server refuse a second statement behind a semicolon: some of what we run has parts that the source wrote."""
