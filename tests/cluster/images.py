@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from tests.cluster import node
+from tests.cluster.lock import held
 from tests.cluster.place import ClusterPlace, cache
 
 ROOT = Path(__file__).parents[2]
@@ -45,8 +46,9 @@ def archive_of(kind: str) -> Path:
 
 def _archive(kind: str, version: str) -> Path:
     archive = cache() / "images" / version / f"wpclone-{kind}.tar"
-    if not archive.exists():
-        _build(kind, version, archive)
+    with held(cache() / "images.lock", within=_BUILD_SECONDS):  # two builds at once are slower than two in turn
+        if not archive.exists():
+            _build(kind, version, archive)
     return archive
 
 
@@ -68,9 +70,12 @@ def _build(kind: str, version: str, archive: Path) -> None:
         older.unlink()
         if not any(older.parent.iterdir()):
             older.parent.rmdir()
+    fresh = archive.parent / "new"  # whole when it gets its name: an end in the middle leaves no half archive to load
     built = subprocess.run(
-        ["nice", "-n", "10", ROOT / "deploy" / "docker" / "images", archive.parent, kind],
+        ["nice", "-n", "10", ROOT / "deploy" / "docker" / "images", fresh, kind],
         env=os.environ | {"VERSION": version, "LAYERS": "1"}, stdout=subprocess.PIPE, timeout=_BUILD_SECONDS, check=False,
     )  # fmt: skip
     if built.returncode:
         raise RuntimeError(f"the image {kind} cannot be built; see above")
+    (fresh / archive.name).rename(archive)
+    fresh.rmdir()

@@ -11,7 +11,7 @@ from typing import IO
 from tests.support.wait import until
 
 
-class Busy(Exception):
+class Busy(RuntimeError):
     """Another process holds it; the message says which lock."""
 
 
