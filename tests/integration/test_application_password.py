@@ -212,6 +212,38 @@ _ASKING_EARLY = "<?php add_filter('rest_authentication_errors', function ($found
 _NO_XML_RPC = '<Files "xmlrpc.php">\nRequire all denied\n</Files>\n'
 
 
+async def test_a_session_with_its_nonce_enrols_too(site: Consenting) -> None:
+    site.activate()
+    async with site_session() as session:
+        home = URL(site.source.url + "/")
+        page = await session.fetch("GET", home.join(URL("wp-login.php")))
+        form = parsed(page.text).form("loginform")
+        assert form is not None
+        filled = {**form.fields, "log": site.source.site.admin, "pwd": site.source.site.password, "testcookie": "1"}
+        await session.fetch("POST", page.url, data=filled)
+        route = (await rest_index(session, site.source.url)).route(f"/wpclone-agent/v1/{site.folder}/enrol")
+        without = await session.fetch("POST", route, data={"key": KEY.hex()})
+        assert (without.status, site.lying_there()) == (401, [])
+        nonce = (await session.fetch("GET", home.join(URL("wp-admin/admin-ajax.php?action=rest-nonce")))).text.strip()
+        enrolled = await session.fetch("POST", route, data={"key": KEY.hex()}, headers={"X-WP-Nonce": nonce})
+        assert enrolled.status == 200
+        assert await _answers(AgentAddress(json.loads(enrolled.text)["url"], KEY))
+    site.source.sql("DELETE FROM wp_usermeta WHERE meta_key = 'session_tokens'")
+    site.deactivate()
+
+
+_SILENT = """<?php add_filter('rest_endpoints', function ($routes) {
+    return array_filter($routes, function ($route) { return strpos($route, '/wpclone-agent') !== 0; }, ARRAY_FILTER_USE_KEY);
+});"""
+
+
+async def test_an_agent_that_is_silent_at_the_moment_is_worth_another_try(site: Consenting) -> None:
+    """Another job may just have taken back the last key, and made the plugin inactive for that."""
+    with _with(site.source, "wp-content/mu-plugins/silent.php", _SILENT):
+        error = await _refused(site)
+    assert (error.reason, error.transient) == (Reason.AGENT_BLOCKED, True)
+
+
 async def test_a_withdrawn_password_is_told_so(site: Consenting) -> None:
     site.withdraw_passwords()
     error = await _refused(site)

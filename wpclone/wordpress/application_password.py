@@ -32,6 +32,7 @@ _REFUSED_OR_STRIPPED = (
     " `wpclone source consent` shows), or the web server keeps the Authorization header from PHP (in Apache's .htaccess,"
     " `CGIPassAuth On` passes it on)."
 )
+_SILENT = "The agent's plugin is active at the site, but does not answer to WordPress's REST API; upload it anew."
 _NOT_YOURS = "The site's application passwords are switched off for this account; allow them, or give another administrator's."
 _SIGN_IN: Mapping[str, tuple[Reason, str]] = {
     "incorrect_password": (Reason.LOGIN_REFUSED, _REFUSED),
@@ -48,7 +49,6 @@ _ENROLMENT: Mapping[str, tuple[Reason, str]] = {
         " own (`wpclone agent zip`) and clone with that key instead.",
     ),
     "wpclone_too_many": (Reason.SOURCE_BUSY, ""),
-    "rest_no_route": (Reason.AGENT_BLOCKED, "The agent is active at the site but does not answer there; upload a new one."),
 }
 _INSTALLATION: Mapping[str, tuple[Reason, str]] = {"fs_unavailable": (Reason.FILESYSTEM_NOT_DIRECT, "")}
 _NEEDED = ("install_plugins", "activate_plugins")
@@ -79,9 +79,11 @@ async def enrol(session: SiteSession, login: AdminLogin, *, key: bytes, slug: st
         raise
     try:
         return Enrolled(await _reach(access, said, key), plugin)
-    except SiteError:
+    except SiteError as error:
         with suppress(SiteError):
             await _routed(access, plugin, "withdraw", {"key": key.hex()})
+        if error.reason is Reason.AGENT_REFUSED:  # deactivated just now, as after another job's last key
+            raise SiteError(error.reason, error.message, transient=True) from error
         raise
 
 
@@ -175,6 +177,9 @@ async def _put_back(access: RestAccess, plugin: str, was: str) -> None:
 
 async def _routed(access: RestAccess, plugin: str, verb: str, data: Mapping[str, str]) -> Mapping[str, Any]:
     said = await access.ask("POST", _route(plugin, verb), data)
+    if isinstance(said, Refusal) and said.code == "rest_no_route":
+        # Also when another job's last key has just been taken back, and the plugin was made inactive again for that.
+        raise SiteError(Reason.AGENT_BLOCKED, _SILENT, transient=True, detail=said.code)
     if not isinstance(said, dict):
         _refuse(said, _ENROLMENT)
     return said
