@@ -2,10 +2,10 @@
 
     python -m bench.clone_of_clone [megabytes of uploads] [megabytes of one table]
 
-A whole installation (`wpclone up`) clones a site, then its clone three times. Told are the seconds of each step, by the job's own
-record, and those of all steps but the clone's start-up (the guard put in place, Apache started, WordPress's first page), beside
-`cp -a` of the clone's docroot and `mariadb-dump | mariadb` of its database (without that program INSERT … SELECT of all its
-tables). Prints JSON last.
+A whole installation (`wpclone up`) clones a site, then its clone three times, and three times more with the keeper's account
+taken away, so that tables go row by row (`by_rows`). Told are the seconds of each step, by the job's own record, and those of all
+steps but the clone's start-up (the guard put in place, Apache started, WordPress's first page), beside `cp -a` of the clone's
+docroot and `mariadb-dump | mariadb` of its database (without that program INSERT … SELECT of all its tables). Prints JSON last.
 """
 
 import json
@@ -23,6 +23,7 @@ from tests.support.installation import Installation, installation
 from tests.support.places import open_directory
 from tests.support.servers import running_mariadb
 from tests.support.source_site import running_source_site
+from wpclone.standalone.database_accounts import SPACES_USER
 
 RUNS = 3
 START_UP = ("create_site", "guard", "verify")
@@ -81,6 +82,23 @@ def measured(service: Installation, url: str) -> tuple[dict[str, float], str]:
     return seconds_of(service, job["job_id"]), job["job_id"]
 
 
+def lane(service: Installation, url: str) -> dict[str, float]:
+    """The seconds of the steps of a clone that is then deleted."""
+    steps, clone_id = measured(service, url)
+    service.wpclone("clone", "delete", clone_id, "--watch")
+    return steps
+
+
+def medians(lanes: list[dict[str, float]]) -> dict[str, float]:
+    """Each step's."""
+    return {name: round(statistics.median(steps[name] for steps in lanes), 3) for name in lanes[0]}
+
+
+def besides_start_up(lanes: list[dict[str, float]]) -> float:
+    """Seconds of all steps but the clone's start-up."""
+    return statistics.median(sum(taken for name, taken in steps.items() if name not in START_UP) for steps in lanes)
+
+
 def main() -> None:
     """Clone, clone the clone, print."""
     uploads, table = (int(sys.argv[i]) if len(sys.argv) > i else usual for i, usual in ((1, 400), (2, 100)))
@@ -94,21 +112,24 @@ def main() -> None:
         service.up()
         first = service.clone(source.url, source.site.admin, source.site.password, "--ttl", "4h")
         ordinary = seconds_of(service, first["job_id"])
-        lanes, them = [], []
+        url, lanes, them = first["result"]["clone_url"], [], []
         for _ in range(RUNS):
-            steps, clone_id = measured(service, first["result"]["clone_url"])
-            lanes.append(steps)
+            lanes.append(lane(service, url))
             them.append(plain(service, first["job_id"]))
-            service.wpclone("clone", "delete", clone_id, "--watch")
+        sql(service, f"DROP USER {SPACES_USER}@localhost")
+        by_rows = [lane(service, url) for _ in range(RUNS)]
         service.down()
-    told = {name: round(statistics.median(steps[name] for steps in lanes), 3) for name in lanes[0]}
-    besides = statistics.median(sum(taken for name, taken in steps.items() if name not in START_UP) for steps in lanes)
+    told, rows_told = medians(lanes), medians(by_rows)
+    besides = besides_start_up(lanes)
     baseline = statistics.median(them)
     for name, taken in told.items():
-        print(f"{name:20} {taken:6.2f} s   (a clone of the site itself {ordinary[name]:6.2f} s)")
+        print(
+            f"{name:20} {taken:6.2f} s   by rows {rows_told[name]:6.2f} s   (a clone of the site itself {ordinary[name]:6.2f} s)"
+        )
     print(f"besides start-up     {besides:6.2f} s   plain {baseline:6.2f} s   ratio {besides / baseline:5.2f}")
     figures = {
         "uploads_mb": uploads, "table_mb": table, "steps": told, "seconds_besides_start_up": round(besides, 3),
+        "by_rows": rows_told, "by_rows_seconds_besides_start_up": round(besides_start_up(by_rows), 3),
         "plain_seconds": round(baseline, 3), "ratio": round(besides / baseline, 2),
         "plain_tables": "mariadb-dump | mariadb" if shutil.which("mariadb-dump") else "INSERT SELECT",
     }  # fmt: skip
