@@ -147,7 +147,7 @@ class Claims:
         self._left = {job_id: fence for job_id, fence in self._left.items() if listed.get(job_id) == fence}
         for job_id, fence in listed.items():
             job = None if job_id in self._mine or job_id in self._left else await self._store.get_job(job_id)
-            if job is not None and job.fence == fence and job_id not in self._mine:
+            if job is not None and job_id not in self._mine:
                 _log.warning("job.claim_found", job_id=job_id, fence=fence)
                 await self._hand_back(Claim(job, self._worker, fence), timedelta(0))
 

@@ -152,7 +152,7 @@ class Leases:
         with self._lock:
             for renewal in seen:
                 held = self._held.get(renewal.job_id)
-                if renewal.cancel_requested and held is not None and held.claim.fence == renewal.fence:
+                if renewal.cancel_requested and held is not None:
                     self._on_loop(held.orders.cancel)
 
     def look(self) -> None:

@@ -144,6 +144,17 @@ async def test_a_cancel_request_forbids_completion(bench: StoreBench) -> None:
     assert job.state is JobState.CANCELLED
 
 
+async def test_a_claim_that_was_overtaken_is_told_so_and_not_of_a_cancel(bench: StoreBench) -> None:
+    await accepted_clone(bench.store)
+    first = await claimed(bench.store, job_id(1))
+    await bench.advance(16)
+    await claimed(bench.store, job_id(1), "w2")
+    await bench.store.request_cancel(job_id(1))
+    with pytest.raises(StaleClaim) as refusal:
+        await finished(bench.store, first, READY)
+    assert "cancel_requested" not in refusal.value.metadata
+
+
 async def test_a_job_handed_back_may_run_at_once_without_a_lapse_or_an_attempt(bench: StoreBench) -> None:
     await accepted_clone(bench.store)
     claim = await claimed(bench.store, job_id(1))

@@ -18,6 +18,7 @@ from wpclone.wordpress.agent.wire import Entry
 from wpclone.wordpress.file_rules import LeftOut
 
 _VERSION = 2
+_FRESH = "index.new"
 _KIND_AT = len('["')
 
 
@@ -48,6 +49,7 @@ class FileState:
         self.directory = directory
         self._head = json.dumps([_VERSION, fingerprint], sort_keys=True)
         self._index = directory / "index"
+        self._fresh = directory / _FRESH
         self._copied = directory / "copied"
         self._left_out = directory / "left-out"
         self.files = self.bytes = self._entries = 0
@@ -68,12 +70,14 @@ class FileState:
         self.files, self.bytes = totals["files"], totals["bytes"]
         return True
 
-    def begin_index(self) -> IO[str]:
-        """Forget what was; a file to write the new index to."""
-        for old in (self._index, self._copied, self._left_out):
+    def begin_index(self, claim: int) -> IO[str]:
+        """Forget what was; a file to write the new index to, of this claim's own: what an older one that was frozen in the middle
+        still writes reaches nobody."""
+        for old in (*self.directory.glob(f"{_FRESH}-*"), self._index, self._copied, self._left_out):
             old.unlink(missing_ok=True)
         self.files = self.bytes = self._entries = 0
-        out = (self.directory / "index.new").open("w")
+        self._fresh = self.directory / f"{_FRESH}-{claim}"
+        out = self._fresh.open("w")
         out.write(self._head + "\n")
         return out
 
@@ -94,7 +98,7 @@ class FileState:
         """Make the new index the one that counts."""
         out.write(json.dumps({"files": self.files, "bytes": self.bytes}) + "\n")
         out.close()
-        os.replace(self.directory / "index.new", self._index)
+        os.replace(self._fresh, self._index)
 
     def indexed(self, kinds: str) -> Iterator[Indexed]:
         """The entries of these kinds, in the index's order."""

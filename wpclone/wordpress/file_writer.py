@@ -69,9 +69,11 @@ class TreeWriter:
         self._pool = ThreadPoolExecutor(_AT_ONCE, "wpclone-files")
 
     def begin(self) -> None:
-        """Make the place for files being written; clear away those of attempts before, but for the large file they were at."""
+        """Make the place for files being written; clear away those of attempts before, but for the large file they were at.
+        Raises FencedOff before clearing away those of a newer claim."""
         os.makedirs(self._root, mode=0o755, exist_ok=True)
         before = [self._root + b"/" + name for name in os.listdir(self._root) if name.startswith(_INCOMING)]
+        self._fence.check()  # a newer claim raises it before it makes its place, so that all that was listed is older
         begun = [place + b"/" + name for place in before for name in os.listdir(place) if name.startswith(_LARGE)]
         begun = [path for path in begun if os.path.getsize(path) >= _WORTH_KEEPING]
         if self._incoming in before:  # the same claim once more
@@ -81,7 +83,7 @@ class TreeWriter:
         os.mkdir(self._incoming, 0o700)
         if begun:
             # Copied, not renamed: a frozen worker of an older claim may still hold the file open.
-            self._open = _Incoming.again(max(begun, key=os.path.getsize), self._incoming, self._fence)
+            self._open = _Incoming.again(max(begun, key=os.path.getsize), self._incoming)
         for place in before:
             shutil.rmtree(place, ignore_errors=True)
         for number in range(_AT_ONCE):
@@ -243,13 +245,12 @@ class _Incoming:
         self._closed = False
 
     @classmethod
-    def again(cls, path: bytes, place: bytes, fence: Fence) -> _Incoming:
+    def again(cls, path: bytes, place: bytes) -> _Incoming:
         """A large file of an earlier attempt, copied into `place` to go on with."""
         size, time = path.rpartition(b"/")[2].split(b"-")[2:4]
         made = cls(place + b"/" + path.rpartition(b"/")[2], (int(size), int(time)))
         with open(path, "rb") as begun:
             while piece := begun.read(_PIECE):
-                fence.check()
                 made.write(memoryview(piece))
         return made
 

@@ -107,7 +107,8 @@ async def _copied(
 
 async def _index(agent: AgentClient, roots: Sequence[Root], state: FileState, fence: Fence, exclude: Sequence[str]) -> None:
     """Write the index: what is to be copied; and the list of what is not."""
-    out = state.begin_index()
+    fence.check()  # what was is forgotten now
+    out = state.begin_index(fence.number)
     try:
         for number, root in enumerate(roots):
             async with aclosing(agent.index(root.name, skip=list(root.skipped()))) as index:

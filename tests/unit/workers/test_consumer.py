@@ -189,6 +189,21 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_without_a_lapse_howev
     assert (job.lapses, job.fence) == (0, 2)
 
 
+async def test_a_job_left_to_its_lease_is_given_back_when_it_was_claimed_anew_and_that_answer_was_lost() -> None:
+    station = Station(Desk())
+    desk = station.desk
+    await desk.accept(1)
+    async with station.working(desk.three_steps()):
+        left = await desk.claim(1)
+        station.claims._left[left.job.job_id] = left.fence
+        await station.claims.give_back_lost()
+        assert (await desk.job(1)).state is JobState.RUNNING
+        desk.clock.advance(16)
+        await desk.claim(1)
+        await station.claims.give_back_lost()
+        assert (await desk.job(1)).state is JobState.PENDING
+
+
 async def test_a_job_that_runs_is_not_taken_for_a_lost_claim() -> None:
     station = Station(Desk())
     plan = clone_plan(planned(station.desk.step("one", acts=lambda _c: forever())))

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from workers.failpoints import Failpoints
 from workers.orders import Orders
 from workers.step import StepContext
 from wpclone.core.jobs.errors import StoreUnavailable
-from wpclone.core.jobs.job import Job
+from wpclone.core.jobs.job import Claim, Job
 from wpclone.core.jobs.states import JobState
 from wpclone.core.jobs.transitions import Transition
 from wpclone.wordpress.errors import FencedOff
@@ -197,6 +198,29 @@ async def test_a_completion_whose_answer_was_lost_counts_once() -> None:
     assert (await desk.job()).state is JobState.COMPLETED
     assert lost
     assert desk.metrics.stale_writes._value.get() == 0
+
+
+async def test_an_end_that_another_claim_wrote_is_not_taken_for_ones_own() -> None:
+    """The write was lost with its answer; until it is written again, another worker has the job, and ends it."""
+    desk, claims = Desk(), list[Claim]()
+    await desk.accept()
+    apply = desk.store.apply
+
+    async def losing(transition: Transition) -> Job:
+        if transition.name == "completed" and not claims:
+            desk.clock.advance(16)
+            claims.append(await desk.claim(worker="w2"))
+            await apply(replace(transition, fence=claims[0].fence))
+            raise StoreUnavailable
+        return await apply(transition)
+
+    desk.store.apply = losing  # type: ignore[method-assign]
+    running = asyncio.create_task(desk.runner(desk.three_steps()).run(await desk.claim(), Orders()))
+    while not running.done():
+        await asyncio.sleep(0)
+        desk.clock.advance(0.5)
+    assert (await desk.job()).state is JobState.COMPLETED
+    assert desk.metrics.stale_writes._value.get() == 1
 
 
 async def test_progress_inside_a_step_is_weighted_written_twice_a_second_and_never_falls() -> None:

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -19,9 +20,11 @@ class PlayedLine:
         self.cancelled: set[str] = set()
         self.asked: list[dict[str, int]] = []
         self.during_look: Callable[[], None] = lambda: None
+        self.during_renewal: Callable[[], None] = lambda: None
 
     def renew(self, worker: str, fences: dict[str, int]) -> list[Renewal]:
         self.asked.append(fences)
+        self.during_renewal()
         if self.is_out:
             raise OSError("no route")
         return [Renewal(job_id, fence, job_id in self.cancelled) for job_id, fence in fences.items() if job_id not in self.lost]
@@ -74,6 +77,18 @@ async def test_a_renewal_counts_from_when_it_was_sent(watch: Watch) -> None:
     watch.at(18.9)
     await asyncio.sleep(0)
     assert not watch.task.cancelling()
+
+
+async def test_an_answer_for_the_claim_before_says_nothing_of_this_one(watch: Watch) -> None:
+    """The job was lost, and claimed again by the same worker, while the renewal was on its way."""
+    held = next(iter(watch.leases._held.values())).claim
+    watch.line.lost.add(held.job.job_id)
+    watch.line.during_renewal = lambda: watch.leases.hold(
+        replace(held, fence=held.fence + 1), watch.task, watch.orders, sent_at=watch.seconds
+    )
+    assert watch.leases.renew_once()
+    watch.line.during_renewal = lambda: None
+    assert not watch.leases.renew_once()
 
 
 async def test_after_ten_seconds_without_renewal_the_task_is_cancelled_and_the_process_stays(watch: Watch) -> None:

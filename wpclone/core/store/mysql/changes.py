@@ -130,7 +130,7 @@ class Changes(Part):
     async def apply(self, transition: Transition) -> Job:
         """See JobStore.apply."""
         known = transition.known
-        if known is not None and _goes_on(transition, known):
+        if known is not None and _goes_on(transition):
             try:
                 return await self._db.transact(lambda session: _apply_known(session, transition, known), repeatable=True)
             except Unmatched:
@@ -177,9 +177,8 @@ async def _take_below_cap(session: Session, job_id: str, worker: str, customer_i
     return None
 
 
-def _goes_on(transition: Transition, known: Job) -> bool:
-    is_on_its_way = transition.target is JobState.RUNNING and _ON_THE_WAY.issuperset(transition.sets)
-    return is_on_its_way and known.fence == transition.fence
+def _goes_on(transition: Transition) -> bool:
+    return transition.target is JobState.RUNNING and _ON_THE_WAY.issuperset(transition.sets)
 
 
 async def _apply_known(session: Session, transition: Transition, known: Job) -> Job:

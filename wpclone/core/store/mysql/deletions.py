@@ -29,7 +29,7 @@ _TRIES = 5
 _LOCK_JOB = "SELECT job_id FROM jobs WHERE job_id = %(job_id)s FOR UPDATE"
 _CANCEL_EARLY = f"""UPDATE jobs SET status = 'cancelled', revision = revision + 1, cancel_requested_at = {NOW},
   completed_at = {NOW}, updated_at = {NOW}, status_message = %(message)s
-  WHERE job_id = %(job_id)s AND status = 'pending' AND fence = 0"""
+  WHERE job_id = %(job_id)s"""
 _FAIL_CLONE = f"UPDATE clones SET state = 'failed', updated_at = {NOW} WHERE clone_id = %(clone_id)s"
 _NOTE_CANCEL = f"""UPDATE jobs SET revision = revision + 1, cancel_requested_at = {NOW}, updated_at = {NOW}, rung_until = {NOW},
   next_run_at = LEAST(next_run_at, {NOW})
@@ -124,7 +124,7 @@ async def _locked(session: Session, job_id: str) -> Job | None:
 
 
 async def _cancel(session: Session, job: Job) -> Job:
-    """Cancel a locked job, at once or by asking its worker."""
+    """Cancel a locked job, at once while nobody has ever claimed it, else by asking its worker."""
     if job.state.is_terminal or job.cancel_requested_at is not None:
         return job
     early = [_CANCEL_EARLY, _FAIL_CLONE] if job.kind is JobKind.CLONE else [_CANCEL_EARLY, KEEP_AGAIN, UNLOCK_SITES]
