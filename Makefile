@@ -68,5 +68,5 @@ bench: setup ## measure: each number of docs/architecture.md as a ratio in one r
 	@[ "$$(id -u)" -ne 0 ] || deploy/local/install_packages bench/packages
 	@$(BIN)/python -m bench
 
-chaos: setup ## the long tests that kill, stop and cut things, on one machine and on the cluster
-	@CLUSTER=start CHAOS_TABLE=docs/reliability.md $(BIN)/python -m pytest tests/chaos tests/cluster -m '' $(if $(K),-k '$(K)')
+chaos: setup ## the long tests, of kills, stops and cuts and of volumes, on one machine and on the cluster (hours)
+	@CLUSTER=start CHAOS_TABLE=docs/reliability.md $(BIN)/python -m pytest -m 'chaos or cluster or full' $(if $(K),-k '$(K)')

@@ -7,7 +7,9 @@ import signal
 
 import pytest
 
+from tests.support.chaos_table import note
 from tests.support.clone_traces import nothing_left, sql
+from tests.support.history import Findings
 from tests.support.installation import Installation, installation
 from tests.support.source_site import SourceSite
 from tests.support.wait import until_async
@@ -57,3 +59,4 @@ async def test_twenty_clones_complete_although_one_of_two_workers_is_killed(sour
         for job in jobs:
             nothing_left(service, job["clone_id"])
         await asyncio.to_thread(service.down)
+        note("Twenty clones of a real site at once, one of two workers killed", Findings(COUNT))

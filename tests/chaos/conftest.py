@@ -1,6 +1,7 @@
 """Servers that chaos tests may stop and wipe, apart from the session's others; and the table of what was found."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,12 @@ def broker() -> Iterator[Nats]:
 async def place(target_mariadb: Mariadb, broker: Nats) -> AsyncIterator[Field]:
     async with chaos_field(target_mariadb, broker) as field:
         yield field
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.chaos)
 
 
 @pytest.hookimpl(trylast=True)

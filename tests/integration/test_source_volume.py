@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import resource
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,18 +42,23 @@ def _sums(root: Path) -> dict[str, str]:
 
 async def test_a_hundred_thousand_small_files_arrive(source_site: SourceSite, place: Path) -> None:
     many = source_site.docroot / "wp-content" / "uploads" / "many"
-    many.mkdir()
-    for group in range(200):
-        directory = many / f"{group:03}"
-        directory.mkdir()
-        for number in range(FILES // 200):
-            (directory / f"{number}.txt").write_bytes(b"%d-%d" % (group, number))
-    for path in [many, *many.rglob("*")]:
-        SERVICE.own(path)
-    async with agent_of(source_site) as agent:
-        copied = await _copy(agent, place)
-    assert copied.files > FILES
-    assert await asyncio.to_thread(_sums, place / "root" / "wp-content/uploads/many") == await asyncio.to_thread(_sums, many)
+    try:
+        many.mkdir()
+        for group in range(200):
+            directory = many / f"{group:03}"
+            directory.mkdir()
+            for number in range(FILES // 200):
+                (directory / f"{number}.txt").write_bytes(b"%d-%d" % (group, number))
+        for path in [many, *many.rglob("*")]:
+            SERVICE.own(path)
+        async with agent_of(source_site) as agent:
+            copied = await _copy(agent, place)
+        assert copied.files > FILES
+        there, here = place / "root" / "wp-content/uploads/many", many
+        assert await asyncio.to_thread(_sums, there) == await asyncio.to_thread(_sums, here)
+    finally:  # within this test's time limit: whoever removes the source or the copy has a shorter one
+        for made in (many, place / "root"):
+            await asyncio.to_thread(shutil.rmtree, made, ignore_errors=True)
 
 
 async def test_millions_of_small_rows_arrive_in_flat_memory(source_site: SourceSite, target: Target) -> None:
