@@ -86,7 +86,7 @@ def _arriving(tools: RestoreTools) -> tuple[PlannedStep, ...]:
         _reaching(ReachTarget(sites.sources), "Reaching the target"),
         PlannedStep(ExamineTarget(sites, databases, tools.room), "Looking at both sites", 4, _minutes(30), _SITE),
         PlannedStep(ReadTarget(sites, databases), "Reading the target's tables", 15, _minutes(240), _PATIENT, resumable=True),
-        PlannedStep(MergeTables(databases), "Comparing rows", 6, _minutes(190), _SITE),
+        PlannedStep(MergeTables(sites, databases), "Comparing rows", 6, _minutes(190), _SITE),
     )
 
 
@@ -120,13 +120,14 @@ class RestoreEnding:
 
     def completed(self, job: Job, facts: Mapping[str, Facts]) -> tuple[Facts, Change | None]:
         """What changed at the target, and how long that can be taken back."""
-        tables, files = facts[StageTables.name]["tables"], facts[StageFiles.name]
+        tables, files = facts[StageTables.name]["tables"], dict(facts[StageFiles.name])
+        directories = files.pop("directories", None)
         report = _report(job, facts, files)
         report |= {
             "options": facts[CarryRows.name]["options"], "pages": facts[Exchange.name]["pages"],
             "read_again": facts[Exchange.name]["read_again"], "kept_bytes": facts[Exchange.name]["old_bytes"],
             "reported_tables": facts[StageTables.name]["reported"],
-            "rewrite": rewrite_report(tables), "integrity": integrity_report(tables),
+            "rewrite": rewrite_report(tables), "integrity": integrity_report(tables, directories),
         }  # fmt: skip
         result = _result(job, facts, report) | {
             "rows": sum(table["rows"] for table in tables),

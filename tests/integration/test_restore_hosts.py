@@ -113,7 +113,7 @@ async def test_a_target_that_is_not_writable_is_told_and_left_alone(source_site:
     try:
         async with restoring(source_site, target_site) as restore:
             with pytest.raises(SiteError) as refused:
-                refuse_target(restore.report, restore.target_site, restore.source_site, tables=CONTENT_TABLES, bytes_needed=0)
+                refuse_target(restore.report, restore.target_site, restore.source_site, tables=CONTENT_TABLES)
             assert refused.value.reason is Reason.TARGET_NOT_WRITABLE
             assert "wp-content/uploads" in refused.value.message
             await restore.sealed()
@@ -143,16 +143,16 @@ async def test_what_stands_in_the_way_is_one_clear_error(source_site: SourceSite
 
     def reason(report: TargetReport = report, source: SiteReport = source, **more: Any) -> Reason:
         with pytest.raises(SiteError) as refused:
-            refuse_target(report, site, source, **{"tables": ["wp_options"], "bytes_needed": 1, **more})
+            refuse_target(report, site, source, **{"tables": ["wp_options"], **more})
         return refused.value.reason
 
-    refuse_target(report, site, source, tables=["wp_options"], bytes_needed=1, preserve_themes=["twentytwentythree"])
+    refuse_target(report, site, source, tables=["wp_options"], preserve_themes=["twentytwentythree"])
     assert reason(source=site) is Reason.RESTORE_ONTO_ITSELF
-    assert reason(bytes_needed=1 << 60) is Reason.TARGET_TOO_SMALL
+    assert reason(replace(report, volumes=(("content", 1, 1 << 20),))) is Reason.TARGET_TOO_SMALL
     assert reason(preserve_plugins=["no-such-plugin"]) is Reason.PRESERVE_UNKNOWN
     assert reason(tables=["wp_posts"]) is Reason.TARGET_INCOMPATIBLE
     assert reason(replace(report, triggers=()), tables=["wp_posts"]) is Reason.TARGET_INCOMPATIBLE
-    refuse_target(replace(report, triggers=()), site, source, tables=["wp_posts", "wp_pinned"], bytes_needed=1)
+    refuse_target(replace(report, triggers=()), site, source, tables=["wp_posts", "wp_pinned"])
     assert reason(source=replace(source, wp_version="99.1")) is Reason.TARGET_INCOMPATIBLE
     assert reason(replace(report, refused_by_database="LOCK TABLES: error 1044")) is Reason.TARGET_INCOMPATIBLE
     assert reason(source=replace(source, multisite=True)) is Reason.MULTISITE_UNSUPPORTED

@@ -74,9 +74,7 @@ class Restoring:
 
     async def plan(self, choice: FileChoice) -> FilePlan:
         """What differs between the sites."""
-        return await plan_files(
-            self.source, self.source_site, self.agent, self.target_site, self.report, choice, progress=nothing
-        )
+        return await plan_files(self.source, self.source_site, self.agent, self.target_site, self.report, choice)
 
     async def sealed(self, names: Sequence[str] = CONTENT_TABLES, *, preserve_plugins: bool = False) -> FilePlan:
         """Everything up to the exchange."""

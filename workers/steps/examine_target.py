@@ -58,9 +58,7 @@ class ExamineTarget:
         tables = request.chosen(source)
         request.refuse_unknown_names(means)
         named = [target.table_prefix + name for name in tables]
-        sizes = {table.name: table.bytes for table in source.tables}
-        bytes_needed = sum(sizes.get(source.table_prefix + name, 0) for name in tables) * TABLE_FACTOR
-        refuse_target(means, target, source, tables=named, bytes_needed=bytes_needed)
+        refuse_target(means, target, source, tables=named)
         await self._refuse_too_little_room(target)
         async with self._sites.session(context) as session:
             health = await check_health(session, target)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from workers.clone_databases import CloneDatabases, base_name
 from workers.merge.base import load_base_files
 from workers.restore_merge import RestoreMerge
@@ -44,7 +46,8 @@ class StageFiles:
         self._databases = databases
 
     async def do(self, context: StepContext) -> Done:
-        """Facts: what is exchanged: counts and some paths. When this is done, the target knows all that the exchange takes."""
+        """Facts: what is exchanged: counts, some paths, and the sums of `directories` as read back. When this is done, the target
+        knows all that the exchange takes."""
         merge = RestoreMerge.of(context, self._databases)
 
         def tell(counts: Counts) -> None:
@@ -54,16 +57,19 @@ class StageFiles:
             await target.claim()
             plan = await file_plan(context, self._databases, source, target.agent)
             await stage_files(source, target, plan, progress=tell)
-            await verify_files(source, target, plan, progress=tell)
+            directories = await verify_files(source, target, plan, progress=tell)
             await target.seal(plan, merge.staged())
-        return Done(plan.to_json())
+        return Done({**plan.to_json(), "directories": [asdict(one) for one in directories]})
 
     async def undo(self, context: StepContext) -> None:
         """Nothing of it is live."""
 
 
-async def file_plan(context: StepContext, databases: CloneDatabases, source: AgentClient, target: AgentClient) -> FilePlan:
-    """Which files change. With a base, files that the clone did not change are the target's, whatever became of them there."""
+async def file_plan(
+    context: StepContext, databases: CloneDatabases, source: AgentClient, target: AgentClient, *, compares: bool = True
+) -> FilePlan:
+    """Which files change. With a base, files that the clone did not change are the target's, whatever became of them there.
+    `compares` as in `plan_files`. Raises SiteError, Fatal(PATHS_UNKNOWN)."""
     merge = RestoreMerge.of(context, databases)
     found, request = merge.found, merge.request
     if not request.takes_files:
@@ -74,8 +80,8 @@ async def file_plan(context: StepContext, databases: CloneDatabases, source: Age
             before = await load_base_files(cursor, base_name(context.job.clone_id))
     choice = request.choice(found.means)
     plan = await plan_files(
-        source, found.source, target, found.target, found.means, choice, before=before, progress=lambda _counts: None
-    )
+        source, found.source, target, found.target, found.means, choice, before=before, compares=compares,
+    )  # fmt: skip
     _refuse_idle_paths(request, plan)
     return plan
 

@@ -705,9 +705,11 @@ final class Examination
     public static function of(Site $site, Database $db): array
     {
         $roots = array_diff_key($site->roots(), ['core' => 0]);
-        $free = [];
+        $free = $devices = [];
         foreach ($roots as $name => $path) {
-            $free[$name] = function_exists('disk_free_space') ? (int) (@disk_free_space($path) ?: 0) : -1;
+            $size = function_exists('disk_free_space') ? @disk_free_space($path) : false;
+            $free[$name] = is_float($size) ? (int) $size : -1;
+            $devices[$name] = (int) ((@stat($path) ?: [])['dev'] ?? 0);
         }
         $server = $db->rows('SELECT VERSION(), @@max_allowed_packet')[0];
         return [
@@ -738,6 +740,7 @@ final class Examination
     /** @return string[] */
     private static function names(string $directory): array
     {
+            'devices' => $devices,
         return array_values(array_filter($directory === '' ? [] : (@scandir($directory) ?: []), function (string $name): bool {
             return $name[0] !== '.' && $name !== 'index.php';
         }));

@@ -28,7 +28,7 @@ final class Hash
             if ($done > 0 && $budget->spent()) {
                 break;
             }
-            $answer->json('J', ['hash' => !@is_link($full) && @is_file($full) ? (string) @hash_file('sha256', $full) : '']);
+            $answer->json('J', ['hash' => !@is_link($full) && @is_file($full) ? (string) @hash_file('sha256', $full) : '', 'size' => (int) @filesize($full)]);
             $done++;
         }
         $answer->json('E', ['done' => $done]);

@@ -18,6 +18,8 @@ from wpclone.wordpress.preserve import CACHES, is_host_mu_plugin, is_host_plugin
 
 _CONTENT = b"wp-content/"
 _MOST_SHOWN = 200
+# What a file's size is rounded up to; another one for its name and what else is kept of it.
+_BLOCK = 4096
 # Where the target keeps what, most particular first.
 _PLACES = (
     (b"wp-content/plugins/", "plugins"),
@@ -102,6 +104,15 @@ class FilePlan:
             if root in self.roots and path.startswith(place):
                 return root, path[len(place) :]
         raise ValueError(f"no place for {shown(path)}")
+
+    def room(self) -> dict[str, int]:
+        """Bytes that staging takes at the target, by root: what is exchanged is kept beside, not overwritten."""
+        taken: dict[str, int] = {}
+        for one in self.writes:
+            root, _ = self.address(one.path)
+            blocks = -(-one.size // _BLOCK) if one.kind == "f" else 0
+            taken[root] = taken.get(root, 0) + (blocks + 1) * _BLOCK
+        return taken
 
     def samples(self) -> dict[str, list[str]]:
         """Some of the paths, for people."""

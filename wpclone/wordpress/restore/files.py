@@ -9,11 +9,13 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from wpclone.wordpress.agent.client import AgentClient
 from wpclone.wordpress.agent.wire import encoded
 from wpclone.wordpress.errors import Reason, SiteError
 from wpclone.wordpress.file_rules import shown
+from wpclone.wordpress.file_sums import DirectorySum, DirectorySums
 from wpclone.wordpress.file_writer import checked_path
 from wpclone.wordpress.inspect import SiteReport
 from wpclone.wordpress.progress import Counts, Progress
@@ -28,22 +30,21 @@ _CORE = (b"wp-admin", b"wp-includes")
 
 async def plan_files(
     source: AgentClient, source_site: SiteReport, target: AgentClient, target_site: SiteReport, target_report: TargetReport,
-    choice: FileChoice, *, progress: Progress, before: Mapping[bytes, tuple[int, int]] | None = None,
+    choice: FileChoice, *, before: Mapping[bytes, tuple[int, int]] | None = None, compares: bool = True,
 ) -> FilePlan:  # fmt: skip
     """Look at both sides and compare the content of what might be equal. Writes nothing. Raises SiteError.
 
     `before`: size and time of the source's files when both sides were the same. What the source did not change since is then the
-    target's, whatever became of it there, and so is what the target added.
+    target's, whatever became of it there, and so is what the target added. Without `compares` what might be equal counts as
+    changed: the most that may travel, known without reading a file.
     """
     ours = await _index(source, source_site)
     theirs = {found.path: found for found in await _index(target, target_site)}
     unchanged = set[bytes]() if before is None else as_before(ours, theirs, before)
-    candidates = [found for found in to_compare(ours, theirs, choice) if found.path not in unchanged]
-    progress(Counts(files_total=len(candidates)))
+    candidates = [found for found in to_compare(ours, theirs, choice) if compares and found.path not in unchanged]
     one = await _hashes(source, [(found.root, found.here) for found in candidates])
     other = await _hashes(target, [(theirs[found.path].root, theirs[found.path].here) for found in candidates])
     same = {found.path for found, here, there in zip(candidates, one, other, strict=True) if here and here == there} | unchanged
-    progress(Counts(files_done=len(candidates), files_total=len(candidates)))
     return make_plan(ours, theirs, choice, same=same, roots=target_report.roots)
 
 
@@ -89,29 +90,51 @@ async def stage_files(source: AgentClient, target: RestoreTarget, plan: FilePlan
     await sender.files([found for found in files if there[found.path] >= 0], there)
 
 
-async def verify_files(source: AgentClient, target: RestoreTarget, plan: FilePlan, *, progress: Progress) -> None:
-    """Compare the staged files with the source's by hash; one that changed meanwhile is sent once more. Raises SiteError
-    (STAGING_DAMAGED) naming a file that is not the source's."""
+async def verify_files(
+    source: AgentClient, target: RestoreTarget, plan: FilePlan, *, progress: Progress
+) -> tuple[DirectorySum, ...]:
+    """Compare the staged files with the source's by hash; one that changed meanwhile is sent once more. The sums are of what lies
+    at the target. Raises SiteError(STAGING_DAMAGED) naming a file that is not the source's."""
     files = [found for found in plan.writes if found.kind == "f"]
-    wrong = await _different(source, target, plan, files)
+    staged: dict[bytes, _Staged] = {}
+    wrong = await _different(source, target, plan, files, staged)
     if wrong:
         sender = _Sender(source, target, plan, progress)
         await sender.files(wrong, dict.fromkeys((found.path for found in wrong), 0), anew=True)
-        wrong = await _different(source, target, plan, wrong)
+        wrong = await _different(source, target, plan, wrong, staged)
     if wrong:
         name = shown(wrong[0].path)
         raise SiteError(Reason.STAGING_DAMAGED, f"{name} at the target is not what the source has.", file=name)
+    sums = DirectorySums()
+    for path, one in staged.items():
+        sums.add(path, one.size, one.sha256)
+    return sums.sums()
 
 
-async def _different(source: AgentClient, target: RestoreTarget, plan: FilePlan, files: Sequence[Found]) -> list[Found]:
+@dataclass(frozen=True)
+class _Staged:
+    """A staged file as the target read it back."""
+
+    size: int
+    sha256: str
+
+
+async def _different(
+    source: AgentClient, target: RestoreTarget, plan: FilePlan, files: Sequence[Found], staged: dict[bytes, _Staged]
+) -> list[Found]:
+    """Those of the files that are not the source's; what the target has of each is noted in `staged`."""
     wanted = await _hashes(source, [(found.root, found.here) for found in files])
-    staged: list[str] = []
-    while len(staged) < len(files):
-        batch = [_addressed(plan, found) for found in files[len(staged) : len(staged) + _ASKED_AT_ONCE]]
-        said = await target.order("hash", files=batch)
-        staged += [str(item["hash"]) for item in said[:-1] if "hash" in item]
+    read: list[_Staged] = []
+    while len(read) < len(files):
+        batch = files[len(read) : len(read) + _ASKED_AT_ONCE]
+        said = await target.order("hash", files=[_addressed(plan, found) for found in batch])
+        # An agent put there by hand may be an older one, which says no sizes.
+        read += [
+            _Staged(int(str(item.get("size", one.size))), str(item["hash"])) for one, item in zip(batch, said[:-1], strict=False)
+        ]
+    staged |= {found.path: one for found, one in zip(files, read, strict=True)}
     # A file gone from the source meanwhile is the one the source had.
-    return [found for found, one, other in zip(files, wanted, staged, strict=True) if one and one != other]
+    return [found for found, one in zip(files, wanted, strict=True) if one and one != staged[found.path].sha256]
 
 
 async def _there(target: RestoreTarget, plan: FilePlan, files: Sequence[Found]) -> dict[bytes, int]:

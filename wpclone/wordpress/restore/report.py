@@ -24,7 +24,7 @@ _SPARE_BYTES = 32 << 20
 @dataclass(frozen=True)
 class TargetReport:
     """What the agent found at the target. `roots`: the directories it has, by the agent's names. `free_bytes`: of the
-    fullest file system written to, -1 if PHP will not say.
+    fullest file system written to, -1 if PHP will not say; `volumes`: of each root its device's number and what is free there.
 
     `triggers`: tables that have some; `references`: (table, table it refers to); `refused_by_database`: what its account may not
     do, empty for nothing; `plugins`, `themes`: directories and files by name; `restores`: ids of
@@ -47,6 +47,7 @@ class TargetReport:
     plugins: tuple[str, ...]
     themes: tuple[str, ...]
     restores: tuple[str, ...]
+    volumes: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def server(self) -> Server:
@@ -63,7 +64,7 @@ class TargetReport:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`, also after a round through JSON text."""
-        made = {item.name: value[item.name] for item in fields(cls)}
+        made = {item.name: value[item.name] for item in fields(cls) if item.name in value}
         for name in (
             "roots",
             "not_writable",
@@ -76,6 +77,7 @@ class TargetReport:
             "restores",
         ):
             made[name] = tuple(made[name])
+        made["volumes"] = tuple((root, device, free) for root, device, free in made.get("volumes", ()))
         made["references"] = tuple((child, parent) for child, parent in made["references"])
         return cls(**made)
 
@@ -91,6 +93,7 @@ async def examine(agent: AgentClient) -> TargetReport:
 
 def _report(said: Mapping[str, Any]) -> TargetReport:
     free = [int(size) for size in dict(said["free"]).values() if int(size) >= 0]
+    devices = dict(said.get("devices", {}))  # an older agent put there by hand does not say them: one for all
     return TargetReport(
         roots=tuple(str(name) for name in dict(said["free"])),
         not_writable=tuple(shown(decoded(path)) for path in said["refused"]),
@@ -108,6 +111,7 @@ def _report(said: Mapping[str, Any]) -> TargetReport:
         plugins=tuple(shown(decoded(name)) for name in said["plugins"]),
         themes=tuple(shown(decoded(name)) for name in said["themes"]),
         restores=tuple(str(name) for name in said["restores"]),
+        volumes=tuple((str(root), int(devices.get(root, 0)), int(size)) for root, size in dict(said["free"]).items()),
     )
 
 
@@ -120,12 +124,12 @@ def _bytes(setting: str) -> int:
 
 
 def refuse_target(
-    target: TargetReport, target_site: SiteReport, source_site: SiteReport, *, tables: Sequence[str], bytes_needed: int,
+    target: TargetReport, target_site: SiteReport, source_site: SiteReport, *, tables: Sequence[str],
     preserve_plugins: Sequence[str] = (), preserve_themes: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Raise the SiteError that stands in the way of replacing `tables` (names at the target), if one does.
 
-    `bytes_needed`: of new tables and files. `preserve_…`: plugins and themes (directory or file names) that must stay.
+    `preserve_…`: plugins and themes (directory or file names) that must stay.
     """
     if _address(target_site) == _address(source_site):
         raise SiteError(Reason.RESTORE_ONTO_ITSELF, url=target_site.home)
@@ -139,10 +143,25 @@ def refuse_target(
             f"The web server's user may not write to {target.not_writable[0]} at the target; allow it, then try again.",
             directories=", ".join(target.not_writable),
         )
-    if 0 <= target.free_bytes < bytes_needed + _SPARE_BYTES:
-        raise SiteError(Reason.TARGET_TOO_SMALL, needed_bytes=str(bytes_needed + _SPARE_BYTES), free_bytes=str(target.free_bytes))
+    refuse_too_little_space(target, {})
     _refuse_preserved(target, preserve_plugins, preserve_themes)
     _refuse_database(target, target_site, source_site, set(tables))
+
+
+def refuse_too_little_space(target: TargetReport, needed: Mapping[str, int]) -> None:
+    """Raise SiteError(TARGET_TOO_SMALL) when a file system there has not these bytes (by root) and a spare.
+
+    Tables are written where only their server knows: count them to `content`, for where there is little it is one disk for all.
+    """
+    places = {root: device for root, device, _ in target.volumes}
+    home = places.get("content", 0)
+    asked = {home: 0}  # the journal is written in any case
+    for root, size in needed.items():
+        device = places.get(root, home)
+        asked[device] = asked.get(device, 0) + size
+    for _, device, free in target.volumes:
+        if device in asked and 0 <= free < asked[device] + _SPARE_BYTES:
+            raise SiteError(Reason.TARGET_TOO_SMALL, needed_bytes=str(asked[device] + _SPARE_BYTES), free_bytes=str(free))
 
 
 def _address(site: SiteReport) -> tuple[str | None, int | None, str]:
