@@ -126,6 +126,8 @@ class RestoreEnding:
         report |= {
             "options": facts[CarryRows.name]["options"], "pages": facts[Exchange.name]["pages"],
             "read_again": facts[Exchange.name]["read_again"], "kept_bytes": facts[Exchange.name]["old_bytes"],
+            "permalink_rules": facts[Exchange.name].get("permalink_rules", ""),
+            "versions_behind": facts[Exchange.name].get("versions_behind", []),
             "reported_tables": facts[StageTables.name]["reported"],
             "rewrite": rewrite_report(tables), "integrity": integrity_report(tables, directories),
         }  # fmt: skip

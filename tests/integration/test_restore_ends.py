@@ -167,3 +167,42 @@ async def test_the_report_has_sums_of_each_directory_that_was_written_as_it_lies
     ]
     assert await asyncio.to_thread((content / "uploads/2031/b.txt").read_bytes) == b"two"
     assert (await shop.leave(job, KeptState.RELEASED)).state is JobState.COMPLETED
+
+
+_VERSIONS = (
+    ("acme_db_version", ("2.10.0", "2.9.1")),
+    ("newer_version", ("1.9", "1.10")),
+    ("words_version", ("latest", "earlier")),
+    ("acme_license_version", ("3.0", "1.0")),
+)
+"""Options by what they are at the target and at the clone; the last one stays the target's."""
+
+
+async def test_pretty_permalinks_come_to_a_site_with_plain_ones_and_versions_that_fell_behind_are_told(shop: Shop) -> None:
+    rules = shop.yard.source.docroot / ".htaccess"
+    own = rules.read_bytes()
+    structure = "UPDATE wp_options SET option_value = %s WHERE option_name = 'permalink_structure'"
+    before = b"SetEnv PRODUCTION yes\r\n"
+    try:
+        shop.at_target(structure, "")
+        for name, version in _VERSIONS:
+            shop.at_target("REPLACE INTO wp_options (option_name, option_value) VALUES (%s, %s)", name, version[0])
+        await shop.clone_again()
+        for name, version in _VERSIONS:
+            shop.at_clone("UPDATE wp_options SET option_value = %s WHERE option_name = %s", version[1], name)
+        rules.write_bytes(before)
+        shop.at_clone(structure, "/%postname%/")
+        job = await shop.restore()
+        assert job.state is JobState.COMPLETED, job.error
+        report = (job.result or {})["report"]
+        assert report["permalink_rules"] == "written"
+        assert report["versions_behind"] == [{"option": "acme_db_version", "was": "2.10.0", "is": "2.9.1"}]
+        assert {page["name"]: page["status"] for page in report["pages"]}["post"] == 200
+        assert rules.read_bytes().startswith(before + b"\n# BEGIN WordPress\n")
+        assert (await shop.leave(job, KeptState.ROLLED_BACK)).state is JobState.COMPLETED
+        assert rules.read_bytes() == before
+    finally:
+        shop.at_target(structure, "/%postname%/")
+        rules.write_bytes(own)
+        for name, _ in _VERSIONS:
+            shop.at_target("DELETE FROM wp_options WHERE option_name = %s", name)

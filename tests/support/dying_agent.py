@@ -40,6 +40,10 @@ _PLACES = (
     (b"            @$db->link->query('UNLOCK TABLES');\n        }\n    }\n",
      _POINT + b"@$db->link->query('UNLOCK TABLES');\n        }\n    }\n"),
     (b"&& !@unlink($file)) {", b"&& (Dies::maybe() === null) && !@unlink($file)) {"),
+    (b"        $this->keep($file, $is, $text);", _POINT + b"$this->keep($file, $is, $text);" + _POINT),
+    (b"        } elseif (!@rename($this->kept, $file)) {",
+     b"} elseif ((Dies::maybe() === null) && !@rename($this->kept, $file)) {"),
+    (b"        @unlink($this->kept); //", _POINT + b"@unlink($this->kept);" + _POINT + b"//"),
     (b"$this->tables->run('DROP TABLE IF EXISTS ' . Database::name((string) $table));",
      _POINT + b"$this->tables->run('DROP TABLE IF EXISTS ' . Database::name((string) $table));"),
 )  # fmt: skip

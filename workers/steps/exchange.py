@@ -52,7 +52,13 @@ class Exchange:
             if state.state == "staged":
                 state = await self._swap(context, merge, target, again)
             pages = await self._judge(merge, target, state) if state.state == "swapped" else []
-        return Done({"state": "live", "pages": pages, "read_again": sorted(set(again)), "old_bytes": state.old_bytes})
+            behind = await target.versions_behind()
+        return Done(
+            {
+                "state": "live", "pages": pages, "read_again": sorted(set(again)), "old_bytes": state.old_bytes,
+                "permalink_rules": state.rules, "versions_behind": behind,
+            }
+        )  # fmt: skip
 
     async def undo(self, context: StepContext) -> None:
         """The old content is live again, and nothing of ours is left."""
@@ -103,7 +109,8 @@ class Exchange:
         if not health.ok:
             await target.rollback()
             findings = "; ".join(health.findings)
-            sentence = f"With the new content the target is not healthy ({findings}); its old content is back."
+            why = f" WordPress's rules for its permalinks are not in .htaccess: {state.rules}." if "not_" in state.rules else ""
+            sentence = f"With the new content the target is not healthy ({findings}); its old content is back.{why}"
             raise Fatal("TARGET_UNHEALTHY", sentence, metadata={"findings": findings[:500]})
         await target.go_live()
         return [dict(page) for page in health.to_json()["pages"]]

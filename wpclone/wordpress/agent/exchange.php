@@ -331,7 +331,7 @@ final class Exchange
     {
         $said = $this->journal->said;
         $names = array_map('base64_encode', array_map('strval', array_keys($said['tables'])));
-        return ['state' => $said['state'], 'tables' => $names, 'units' => $said['units'], 'moved' => $said['moved'], 'key' => $said['key'], 'bytes' => $said['bytes'] ?? 0];
+        return ['state' => $said['state'], 'tables' => $names, 'units' => $said['units'], 'moved' => $said['moved'], 'key' => $said['key'], 'bytes' => $said['bytes'] ?? 0, 'rules' => $said['rules'] ?? ''];
     }
 
     /** A part of the list of files, or of rows too long for one request, at its place. */
@@ -397,8 +397,9 @@ final class Exchange
             $this->journal->put(['phase' => 'files']);
         }
         if ($this->journal->state() === 'switching' && $this->walk('forward')) {
+            $rules = (new Permalinks($this->site, $this->place, $this->tables))->forward($this->journal->said['tables']);
             $this->forgetCode();
-            $this->journal->put(['state' => 'swapped', 'phase' => '']);
+            $this->journal->put(['state' => 'swapped', 'phase' => '', 'rules' => $rules]);
         }
         return [];
     }
@@ -462,6 +463,7 @@ final class Exchange
             if (!$this->walk('back')) {
                 return;
             }
+            (new Permalinks($this->site, $this->place, $this->tables))->back();
             $this->journal->put(['phase' => 'tables']);
         }
         $renaming = new Renaming($this->tables, $this->journal->said['tables']);
@@ -529,6 +531,22 @@ final class Exchange
         return array_values(array_filter(array_map('strval', array_keys($this->journal->said['tables'])), function (string $name): bool {
             return ($this->journal->said['marks'][$name] ?? '?') !== Tables::mark($this->tables->db, $name);
         }));
+    }
+
+    /** Options that tell an older version than before: code that stayed is newer than its data. @return array<int, string[]> name, was, is */
+    public function behind(): array
+    {
+        $options = $this->tables->db->prefix . 'options';
+        if (!in_array($this->journal->state(), ['swapped', 'live'], true) || !isset($this->journal->said['tables'][$options])) {
+            return [];
+        }
+        [$new, $old] = [Database::name($options), Database::name($this->tables->kept($this->journal->said['tables'][$options]))];
+        $sql = "SELECT o.option_name, o.option_value, n.option_value FROM $new n JOIN $old o ON BINARY o.option_name = BINARY n.option_name"
+            . " WHERE n.option_name LIKE '%version' AND o.option_name LIKE '%version' AND LENGTH(n.option_value) < 40 AND LENGTH(o.option_value) < 40";
+        $found = array_filter($this->tables->db->rows("$sql ORDER BY 1"), function (array $row): bool {
+            return preg_match('/^\d[\w.+-]*$/', $row[1]) && preg_match('/^\d[\w.+-]*$/', $row[2]) && version_compare($row[2], $row[1], '<');
+        });
+        return array_slice(array_values($found), 0, 200);
     }
 
     public function maintenance(bool $on): void
@@ -671,7 +689,11 @@ final class Restore
             $more = ['changed' => array_map('base64_encode', $exchange->changedSince())];
         } elseif ($do === 'release') {
             return ['released' => $exchange->release()];
-        } elseif ($do !== 'state') {
+        } elseif ($do === 'state') {
+            $more = ['behind' => array_map(function (array $row): array {
+                return array_map('base64_encode', $row);
+            }, $exchange->behind())];
+        } else {
             throw new Failure('BAD_REQUEST', 'unknown order', 400);
         }
         return $exchange->said() + $more;
@@ -718,6 +740,7 @@ final class Examination
                 return !function_exists($name);
             })),
             'free' => $free,
+            'devices' => $devices,
             'post' => (string) ini_get('post_max_size'),
             'memory' => (string) ini_get('memory_limit'),
             'version' => $server[0],
@@ -740,7 +763,6 @@ final class Examination
     /** @return string[] */
     private static function names(string $directory): array
     {
-            'devices' => $devices,
         return array_values(array_filter($directory === '' ? [] : (@scandir($directory) ?: []), function (string $name): bool {
             return $name[0] !== '.' && $name !== 'index.php';
         }));

@@ -17,7 +17,7 @@ _KEY_BYTES = 16
 _NAMESPACE = b"namespace WpcloneAgent;\n"
 # The last line of agent.php. What writes at a target comes before it, so that one file is shipped.
 _START = b"Request::serve();\n"
-_WRITING = ("restore.php", "exchange.php")
+_WRITING = ("restore.php", "permalinks.php", "exchange.php")
 _ENROLLING = "enrolment.php"
 #: What a plugin without a key says it belongs to (its text domain): by that it is found among a site's plugins.
 KEYLESS = "wpclone-agent"

@@ -128,7 +128,8 @@ final class Place
         }
     }
 
-    public static function write(string $file, string $data): void
+    /** A file whole or not at all. @param string|null $like a file whose mode and group it gets */
+    public static function write(string $file, string $data, ?string $like = null): void
     {
         $fresh = $file . '.fresh';
         $out = @fopen($fresh, 'wb');
@@ -139,6 +140,10 @@ final class Place
             @fsync($out);
         }
         fclose($out);
+        if ($like !== null && ($about = @stat($like)) !== false) {
+            @chgrp($fresh, $about['gid']);
+            @chmod($fresh, $about['mode'] & 0777);
+        }
         if (!rename($fresh, $file)) {
             throw self::refused($file);
         }

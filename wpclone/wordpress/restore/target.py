@@ -39,6 +39,7 @@ class RestoreState:
     releasing.
 
     `tables` are the sealed ones, `units` files to exchange, `moved` those exchanged, `old_bytes` the kept old files' size.
+    `rules`: what became of WordPress's rules in .htaccess: empty for nothing to do, `written`, `there`, or `not_…` for why not.
     """
 
     state: str
@@ -47,6 +48,7 @@ class RestoreState:
     moved: int
     old_bytes: int
     health_key: str
+    rules: str = ""
 
 
 @dataclass(frozen=True)
@@ -267,6 +269,12 @@ class RestoreTarget:
             if error.reason is not Reason.NOTHING_TO_ROLL_BACK:
                 raise
 
+    async def versions_behind(self) -> list[dict[str, str]]:
+        """Options that tell an older version than before the exchange: `option`, `was`, `is`."""
+        rows = (await self.order("state"))[-1].get("behind")  # an older agent put there by hand says none
+        found = [_names(row) for row in rows] if isinstance(rows, list) else []
+        return [{"option": name, "was": was, "is": now} for name, was, now in found]
+
     async def changed_since_live(self) -> list[str]:
         """Tables written to since `go_live`: what a rollback would lose."""
         return _names((await self.order("since"))[-1].get("changed"))
@@ -282,6 +290,7 @@ def _state(said: Sequence[Mapping[str, Any]]) -> RestoreState:
             int(end["moved"]),
             int(end["bytes"]),
             str(end["key"]),
+            str(end.get("rules", "")),
         )
     except (KeyError, TypeError, ValueError, Damaged) as error:
         raise SiteError(Reason.SOURCE_DAMAGED_ANSWER) from error
