@@ -120,7 +120,7 @@ async def test_a_clone_of_a_nasty_clone_is_what_the_ordinary_way_makes_of_it_and
     facts = {step.name: step.facts for step in beside.steps}
     assert (facts["reach_source"]["own_clone"], facts["release_source"]) == (first.job_id, {"agent": "kept"})
     assert _files_report(beside) == _files_report(ordinary) == _files_report(third)
-    assert _shared_with(beside) == _shared_with(third) >= {"wp_posts", "wp_postmeta", "wp_comments"}
+    assert _shared_with(beside) == _shared_with(third) >= {"Wp2_posts", "Wp2_postmeta", "Wp2_Mixed_Case"}
     assert _shared_with(ordinary) == set()
     assert len(HandingRuntime.brought) == 2 * _files_report(ordinary)["files"]
     wanted = await asyncio.to_thread(_clone_content, yard, ordinary.job_id)
