@@ -85,7 +85,8 @@ async def _approve(session: SiteSession, site: Consenting, page: URL) -> str:
     form = parsed(asked.text).form("loginform")
     assert form is not None
     filled = {**form.fields, "log": site.source.site.admin, "pwd": site.source.site.password, "testcookie": "1"}
-    shown = parsed((await session.fetch("POST", asked.url.join(URL(form.action)), data=filled)).text)
+    await session.fetch("POST", asked.url.join(URL(form.action)), data=filled)  # may ask whether an e-mail address is still right
+    shown = parsed((await session.fetch("GET", page)).text)
     (approved,) = [form.fields for form in shown.forms if "approve" in form.names]
     nonce = await session.fetch("GET", page.join(URL("admin-ajax.php?action=rest-nonce")))
     made = await session.fetch(
