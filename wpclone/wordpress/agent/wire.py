@@ -12,8 +12,8 @@ What is on the way may refuse JSON and spoil bytes: then the request is the form
 Answer: `MAGIC`, then frames: type (1 byte), length (4, big endian), payload, code (16). The code is the start of
 HMAC-SHA256(key, nonce + number of the frame (4) + type + SHA-256(payload)): an answer cannot be forged, replayed, reordered
 or cut unnoticed, because the last frame is `E` (end) or `X` (failure). A question with `gmac` allows another code, many times as
-fast: the GMAC (NIST SP 800-38D, AES-256) of the payload, its key HMAC-SHA256(key, `frames ` + nonce), its initialization vector the
-type, seven zeros and the frame's number. Agents that cannot make it, older ones too, use the first.
+fast: the GMAC (NIST SP 800-38D, AES-256) of the payload, its key HMAC-SHA256(key, `frames ` + nonce), its initialization vector
+the type, seven zeros and the frame's number. Agents that cannot make it, older ones too, use the first.
 
 Frames: `J` a JSON object, `I` index records, `F` file parts, `R` rows, `P` a part of a value too large for a frame of rows, `S` a
 range of rows that is still what is known of it, `E` the end (JSON), `X` a failure (JSON reason and message).
