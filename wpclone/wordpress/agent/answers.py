@@ -33,6 +33,8 @@ async def begin(response: aiohttp.ClientResponse, host: str, magic: bytes) -> No
                 seen += byte
                 if seen.endswith(magic):
                     return
+    except RuntimeError:  # as in frames_of
+        raise SiteError(Reason.SOURCE_UNREACHABLE, host=host) from None
     except TimeoutError:
         raise SiteError(Reason.SOURCE_BUSY, "The agent took more than 60 s to begin its answer.", host=host) from None
     raise _no_agent(response, host)
@@ -59,7 +61,10 @@ async def frames_of(response: aiohttp.ClientResponse, key: bytes, nonce: str, *,
         try:
             async with asyncio.timeout(_FRAME_SECONDS):
                 kind, payload, code = await (_read_text(content) if as_text else _read(content))
-        except asyncio.IncompleteReadError:
+        except (
+            asyncio.IncompleteReadError,
+            RuntimeError,
+        ):  # the latter is aiohttp's for a connection that went between two reads
             raise SiteError(Reason.SOURCE_DAMAGED_ANSWER, "The agent's answer was cut off.") from None
         except TimeoutError:
             raise SiteError(Reason.SOURCE_BUSY, "The agent stopped in the middle of an answer.") from None
