@@ -18,8 +18,10 @@ import pymysql
 
 from wpclone.core.ids import Randomness
 from wpclone.core.jobs.errors import Fatal, RetryLater
+from wpclone.wordpress.target import NOT_CONNECTED, is_loss
 
 _SECONDS = 20.0
+_CONNECT_SECONDS = 10.0
 _NAME = re.compile(r"wpc_[0-9a-f]{12}")
 _SCRATCH = re.compile(r"wpc_[rs][0-9a-f]{12}")
 _GRANTS = (
@@ -29,6 +31,7 @@ _GRANTS = (
 """What WordPress and the copy need. No EVENT: a clone starts nothing by itself."""
 _MOST_CONNECTIONS = 40
 _REFUSED = frozenset({1044, 1045, 1142, 1227})
+_SILENT = "The database of the clones does not answer."
 _NO_SUCH_USER = frozenset({1133, 1396})
 
 
@@ -162,29 +165,47 @@ class CloneDatabases:
 
         Foreign errors of the whole block become RetryLater or Fatal.
         """
-        server = self.server
         try:
             async with asyncio.timeout(seconds):
-                connection = await aiomysql.connect(  # type: ignore[no-untyped-call]
-                    host=server.host, port=server.port, user=user or server.user, password=password or server.password,
-                    autocommit=True, charset="utf8mb4", connect_timeout=5,
-                    # "already there" and "already gone" are success, not news. A TIMESTAMP is compared, and sent, as UTC.
-                    init_command="SET sql_notes = 0, time_zone = '+00:00'",
-                )  # fmt: skip
+                connection = await self._connected(user or self.server.user, password or self.server.password)
                 try:
                     async with connection.cursor() as cursor:
                         yield cursor
+                except RuntimeError as error:
+                    # uvloop raises it for a transport that was closed under it; any other is a bug.
+                    if connection.closed or connection._writer.transport.is_closing():
+                        raise ConnectionResetError from error
+                    raise
                 finally:
                     connection.close()
         except (TimeoutError, OSError) as error:
-            raise RetryLater("CLONES_DATABASE_UNAVAILABLE", "The database of the clones does not answer.") from error
+            raise RetryLater("CLONES_DATABASE_UNAVAILABLE", _SILENT) from error
         except pymysql.err.MySQLError as error:
-            number = error.args[0] if error.args else 0
-            if number in _REFUSED:
-                raise Fatal(
-                    "CLONES_DATABASE_REFUSED", "The service's account may not do that on the clones' database."
-                ) from error
-            raise RetryLater("CLONES_DATABASE_UNAVAILABLE", f"The database of the clones failed (error {number}).") from error
+            raise _meaning(error) from error
+
+    async def _connected(self, user: str, password: str) -> Any:
+        """A connection. Raises RetryLater, with the error number NOT_CONNECTED when the server is not there, and Fatal."""
+        server = self.server
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                return await aiomysql.connect(  # type: ignore[no-untyped-call]
+                    host=server.host, port=server.port, user=user, password=password, autocommit=True, charset="utf8mb4",
+                    # "already there" and "already gone" are success, not news. A TIMESTAMP is compared, and sent, as UTC.
+                    init_command="SET sql_notes = 0, time_zone = '+00:00'",
+                )  # fmt: skip
+        except (TimeoutError, OSError, RuntimeError) as error:
+            raise RetryLater("CLONES_DATABASE_UNAVAILABLE", _SILENT, metadata={"error": NOT_CONNECTED}) from error
+        except pymysql.err.MySQLError as error:
+            raise _meaning(error, NOT_CONNECTED if is_loss(error) else "") from error
+
+
+def _meaning(error: pymysql.err.MySQLError, number: str = "") -> Fatal | RetryLater:
+    """A foreign error as ours; `number` stands for the error's own."""
+    number = number or str(error.args[0] if error.args else 0)
+    if number.isdigit() and int(number) in _REFUSED:
+        return Fatal("CLONES_DATABASE_REFUSED", "The service's account may not do that on the clones' database.")
+    sentence = _SILENT if number == NOT_CONNECTED else f"The database of the clones failed (error {number})."
+    return RetryLater("CLONES_DATABASE_UNAVAILABLE", sentence, metadata={"error": number})
 
 
 def _checked(clone_id: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from workers.attempt import Cut, Limits
-from workers.outcomes import Failure
+from workers.outcomes import Failure, without_cost
 from workers.plans import PlannedStep
 from workers.progress import Meter
 from workers.record import Record
@@ -76,9 +76,14 @@ class Forward:
     def _obey(self) -> None:
         self._obey_cancel()
         if self._clock.monotonic() >= self._ends:
-            raise Condemned(Verdict.FAIL, _too_late())
+            raise Condemned(Verdict.FAIL, _too_late(self._waits_for()))
         if self._run.orders.is_draining:
             raise HandBack("the worker is leaving")
+
+    def _waits_for(self) -> JobError | None:
+        """Why the step that comes next waits, if it has failed before."""
+        rows = [self._record.step(planned.step.name) for planned in self._run.plan.steps]
+        return next((row.last_error for row in rows if row is not None and row.state is StepState.WAITING), None)
 
     def _obey_cancel(self, step: Step | None = None) -> None:
         if self._run.orders.is_cancelled or self._record.job.cancel_requested_at is not None:
@@ -144,7 +149,8 @@ class Forward:
         row = self._record.step(planned.step.name)
         if row is None:
             return Step(planned.step.name, position, StepState.RUNNING, attempts=1)
-        return replace(row, state=StepState.RUNNING, attempts=row.attempts + 1)
+        was_handed_back = row.state is StepState.RUNNING and not self._claim.lapsed  # the same attempt goes on
+        return replace(row, state=StepState.RUNNING, attempts=row.attempts + (not was_handed_back))
 
     async def _attempt(self, planned: PlannedStep, position: int, attempt: int) -> dict[str, object]:
         meter = Meter(self._progress, self._clock, scale=self._run.plan.scale, position=position)
@@ -165,10 +171,13 @@ class Forward:
 
     async def _failed(self, planned: PlannedStep, step: Step, failure: Failure, attempt: int) -> None:
         """Pause before the next attempt, or condemn the job."""
+        free, failure = without_cost(step, failure, self._record.job.progress)
+        failed = replace(step, state=StepState.FAILED, last_error=failure.error)
         if self._clock.monotonic() >= self._ends:
-            raise Condemned(Verdict.FAIL, _too_late(step.name), replace(step, state=StepState.FAILED, last_error=failure.error))
+            raise Condemned(Verdict.FAIL, _too_late(failure.error), failed)
+        if free:
+            await self._run.wait_out(step, failure.error)
         if failure.is_final or planned.retry.is_exhausted(attempt):
-            failed = replace(step, state=StepState.FAILED, last_error=failure.error)
             raise Condemned(Verdict.FAIL, failure.error, failed)
         await self._run.pause(step, failure, attempt=attempt, retry=planned.retry)
 
@@ -186,5 +195,10 @@ class Forward:
             raise
 
 
-def _too_late(step: str = "") -> JobError:
-    return JobError("The job did not finish before its deadline.", "DEADLINE_EXCEEDED", step)
+def _too_late(cause: JobError | None) -> JobError:
+    """The deadline's error; it names what the step failed at last, if that was not time itself."""
+    sentence = "The job did not finish before its deadline."
+    if cause is None or cause.reason == "STEP_DEADLINE_EXCEEDED":
+        return JobError(sentence, "DEADLINE_EXCEEDED", cause.step if cause is not None else "")
+    sentence = f"{sentence[:-1]}; what kept it last: {cause.message}"
+    return JobError(sentence, "DEADLINE_EXCEEDED", cause.step, {**cause.metadata, "cause": cause.reason})

@@ -20,7 +20,7 @@ from workers.record import Record
 from workers.step import Report, StepContext
 from wpclone.core.clock import Clock
 from wpclone.core.jobs.errors import BusUnavailable, StaleClaim, StoreUnavailable
-from wpclone.core.jobs.job import Step
+from wpclone.core.jobs.job import JobError, Step
 from wpclone.core.jobs.retry import Chance, RetryPolicy
 from wpclone.core.jobs.states import StepState
 from wpclone.core.jobs.transitions import retry_later
@@ -36,6 +36,10 @@ FENCED_OFF_PAUSE = timedelta(seconds=2)
 
 OUTAGE_PAUSE = timedelta(seconds=1)
 """How long a job waits whose step met an outage of the store or the bus; no attempt is burnt by it."""
+
+
+AWAY_PAUSE = timedelta(seconds=3)
+"""How long a job waits at most until its step looks again whether the clones' database is back."""
 
 
 class HandBack(Exception):
@@ -127,11 +131,25 @@ class Run:
             raise HandBack(error.message, OUTAGE_PAUSE) from error
         except Exception as error:
             failure = judge(error, step=name)
-            if failure.is_bug:
+            if failure.outage is not None:
+                _log.warning("step.waits", job_id=job_id, step=name, reason=failure.error.reason, error=failure.error.message)
+            elif failure.is_bug:
                 _log.exception("step.bug", job_id=job_id, step=name)
             else:
                 _log.warning("step.failed", job_id=job_id, step=name, reason=failure.error.reason, error=failure.error.message)
             raise StepFailed(failure) from error
+
+    async def wait_out(self, step: Step, error: JobError) -> None:
+        """Record that the step waits for the clones' database, which costs it no attempt. Always raises Paused."""
+        waiting = replace(step, state=StepState.WAITING, attempts=step.attempts - 1, last_error=error)
+        pause = AWAY_PAUSE * (0.5 + 0.5 * self.tools.chance())
+        await self.record.apply(
+            retry_later(
+                self.record.claim, waiting, attempt=self.record.job.attempt, pause=pause,
+                status_message=f"Waiting for the clones' database: {error.message}",
+            )
+        )  # fmt: skip
+        raise Paused
 
     async def pause(self, step: Step, failure: Failure, *, attempt: int, retry: RetryPolicy) -> None:
         """Record the failure and the time of the next attempt. Always raises Paused."""

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import uvloop
 
+from tests.support.busy_loop import cut_everywhere
 from tests.support.fault_proxy import Direction, FaultProxy, fault_proxy
 from tests.support.servers import Mariadb
 from tests.support.stores import (
@@ -114,30 +114,7 @@ def test_a_sign_in_cut_at_any_byte_is_an_outage_also_where_the_loop_is_busy(mari
         finally:
             await database.close()
 
-    async def cut_everywhere() -> None:
-        loop = asyncio.get_running_loop()
-        is_over = False
-
-        def keep_busy() -> None:
-            sum(range(60_000))  # about a millisecond
-            if not is_over:
-                loop.call_soon(keep_busy)
-
-        keep_busy()
-        proxy.faults.refuse = True
-        for _ in range(60):
-            await asked()
-        proxy.faults.refuse = False
-        for way in Direction:
-            for cut in (*range(1, 120), *range(120, 640, 13)):  # the greeting, byte by byte; then the whole of it
-                proxy.faults.cut_after[way] = cut
-                await asked()
-                proxy.faults.cut_after.clear()
-        is_over = True
-
-    before = proxy.connections
-    uvloop.run(cut_everywhere())
-    assert proxy.connections - before >= 60 + 2 * 159
+    cut_everywhere(proxy, asked, greeting=120, handshake=640)
 
 
 async def test_a_silent_server_costs_the_timeout_and_not_more(store: MysqlStore, proxy: FaultProxy) -> None:

@@ -47,6 +47,14 @@ _DOWN = {
     2055,
     4031,
 }
+NOT_CONNECTED = "2003"
+"""The error number in the details of TARGET_DATABASE_DOWN when no connection could be made."""
+
+LOST = frozenset({0, 1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 4031})
+"""The error numbers of a connection that is gone."""
+
+# uvloop and aiomysql raise RuntimeError for a transport that was closed under them.
+_BROKEN = (OSError, RuntimeError, pymysql.err.OperationalError, pymysql.err.InternalError, pymysql.err.InterfaceError)
 _FULL = {1021, 1026, 1030, 1041, 1114, 1878}
 SQL_MODE = b"NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
 _SESSION = (
@@ -92,7 +100,7 @@ class Connection:
         except TimeoutError:
             self._raw.close()
             raise SiteError(Reason.TARGET_DATABASE_DOWN, f"The copy's database did not answer within {seconds:.0f} s.") from None
-        except (OSError, pymysql.err.OperationalError, pymysql.err.InternalError, pymysql.err.InterfaceError) as error:
+        except _BROKEN as error:
             raise translated(error) from error
         result = self._raw._result
         return list(result.rows or []) if result is not None else []
@@ -117,16 +125,21 @@ class Connection:
                 yield piece
         except TimeoutError:
             raise SiteError(Reason.TARGET_DATABASE_DOWN) from None
-        except (OSError, pymysql.err.OperationalError, pymysql.err.InternalError, pymysql.err.InterfaceError) as error:
+        except _BROKEN as error:
             raise translated(error) from error
         finally:
             self._raw.close()
 
     async def one_statement_at_a_time(self) -> None:
         """Have the server refuse a second statement behind a semicolon: some of what we run has parts that the source wrote."""
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            await self._raw._execute_command(COMMAND.COM_SET_OPTION, _ONE_STATEMENT)
-            await self._raw._read_packet()
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await self._raw._execute_command(COMMAND.COM_SET_OPTION, _ONE_STATEMENT)
+                await self._raw._read_packet()
+        except TimeoutError:
+            raise _not_connected() from None
+        except _BROKEN as error:
+            raise _not_connected() if is_loss(error) else translated(error) from error
 
     async def begin(self) -> None:
         """Start a transaction."""
@@ -150,8 +163,9 @@ class Connection:
 
 def translated(error: Exception) -> Exception:
     """A driver's error as a SiteError if it is about the server rather than a statement."""
-    number = error.args[0] if error.args and isinstance(error.args[0], int) else 2013
-    if number in _DOWN or isinstance(error, (OSError, pymysql.err.InterfaceError)):
+    is_driver = isinstance(error, pymysql.err.MySQLError) and not isinstance(error, pymysql.err.InterfaceError)
+    number = error.args[0] if is_driver and error.args and isinstance(error.args[0], int) else 2013
+    if number in _DOWN:
         return SiteError(Reason.TARGET_DATABASE_DOWN, error=str(number))
     if number in _FULL:
         return SiteError(Reason.TOO_LITTLE_SPACE, "The copy's database has no space left; free some, then try again.")
@@ -159,6 +173,16 @@ def translated(error: Exception) -> Exception:
         message = "The copy's database refuses its own account; make it anew."
         return SiteError(Reason.TARGET_DATABASE_REFUSED, message, error=str(number))
     return error
+
+
+def is_loss(error: Exception) -> bool:
+    """Whether a driver's error means that the connection is gone, not that the server refused something."""
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    return not isinstance(error, pymysql.err.MySQLError) or isinstance(error, pymysql.err.InterfaceError) or number in LOST
+
+
+def _not_connected() -> SiteError:
+    return SiteError(Reason.TARGET_DATABASE_DOWN, error=NOT_CONNECTED)
 
 
 @contextmanager
@@ -184,9 +208,10 @@ async def connected(target: TargetDatabase, *, binary: bool) -> AsyncIterator[Co
                 db=target.database, charset="utf8mb4", autocommit=True, connect_timeout=_CONNECT_SECONDS, local_infile=False,
             )  # fmt: skip
     except TimeoutError:
-        raise SiteError(Reason.TARGET_DATABASE_DOWN, "The copy's database did not accept a connection within 10 s.") from None
-    except (OSError, pymysql.err.MySQLError) as error:
-        found = translated(error)
+        sentence = "The copy's database did not accept a connection within 10 s."
+        raise SiteError(Reason.TARGET_DATABASE_DOWN, sentence, error=NOT_CONNECTED) from None
+    except (OSError, RuntimeError, pymysql.err.MySQLError) as error:
+        found = _not_connected() if is_loss(error) else translated(error)
         raise found if isinstance(found, SiteError) else SiteError(Reason.TARGET_DATABASE_DOWN) from error
     connection = Connection(raw)
     try:
