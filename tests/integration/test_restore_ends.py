@@ -112,6 +112,7 @@ async def test_files_that_do_not_fit_are_refused_before_the_first_byte_of_anythi
 
 
 @pytest.mark.root
+@pytest.mark.full
 async def test_files_that_the_target_has_already_take_no_room(shop: Shop) -> None:
     uploads = shop.yard.source.docroot / "wp-content" / "uploads"
     shop.write_clone("wp-content/uploads/same.bin", b"x" * (_LARGE // 2))
