@@ -74,7 +74,8 @@ async def _install(place: MariadbPlace) -> None:
         "mariadb-install-db",
         [
             "mariadb-install-db", "--no-defaults", f"--datadir={place.data}", "--auth-root-authentication-method=normal",
-            "--skip-test-db", "--skip-name-resolve",
+            # A mariadbd that starts removes all #sql files of its account in its tmpdir: in a shared one, those of others at work.
+            "--skip-test-db", "--skip-name-resolve", f"--tmpdir={place.directory}",
         ],
         account=place.account, env=_BARE_ENV, log=place.log, cwd=place.directory,
     )  # fmt: skip
