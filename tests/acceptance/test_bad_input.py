@@ -231,7 +231,10 @@ def test_mariadb_lost_in_the_middle_only_delays_the_job(service: Installation, s
     until(lambda: service.part("mariadb")["pid"] not in {None, before["pid"]}, within=60)
     done = service.run("job", "wait", clone_id, "-o", "json")
     assert done.returncode == Exit.OK, done.stderr + service.said()
-    same_as_source(service, source, json.loads(done.stdout))
+    job = json.loads(done.stdout)
+    assert {step["name"]: step["attempts"] for step in job["steps"]}["copy_tables"] == 1, service.said()
+    assert sql(service, "SELECT lapses, attempt FROM jobs WHERE job_id = %s", clone_id, database="wpclone") == [(0, 0)]
+    same_as_source(service, source, job)
     service.wpclone("clone", "delete", clone_id, "--watch")
     nothing_left(service, clone_id)
 
