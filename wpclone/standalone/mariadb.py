@@ -74,7 +74,7 @@ async def _install(place: MariadbPlace) -> None:
         "mariadb-install-db",
         [
             "mariadb-install-db", "--no-defaults", f"--datadir={place.data}", "--auth-root-authentication-method=normal",
-            # A mariadbd that starts removes all #sql files of its account in its tmpdir: in a shared one, those of others at work.
+            # A mariadbd that starts removes all #sql files of its account in its tmpdir: in a shared one, those of others too.
             "--skip-test-db", "--skip-name-resolve", f"--tmpdir={place.directory}",
         ],
         account=place.account, env=_BARE_ENV, log=place.log, cwd=place.directory,
