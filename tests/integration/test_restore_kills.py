@@ -41,7 +41,7 @@ class Staged:
         self.agent.dies_at(point)
         order = {"verb": "restore", "do": do, "id": RESTORE_ID, "fence": self.fence, **more}
         try:
-            while (await self.agent.client.order_once(order))[-1]["state"] in ("switching", "undoing"):
+            while (await self._once(order))[-1]["state"] in ("switching", "undoing"):
                 continue
         except SiteError:
             return point
@@ -49,6 +49,16 @@ class Staged:
             left = self.agent.left
             self.agent.dies_at(0)
         return point - left
+
+    async def _once(self, order: dict[str, object]) -> list[dict[str, object]]:
+        """Ask, and again only while the request before, though answered, still holds the restore's lock."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return await self.agent.client.order_once(order)
+            except SiteError as error:
+                if error.metadata.get("agent") != "BUSY" or time.monotonic() > deadline:
+                    raise
 
     async def marks(self) -> list[list[str]]:
         """What the target's tables are now, as an order says it."""
