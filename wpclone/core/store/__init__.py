@@ -215,7 +215,7 @@ class JobStore(Protocol):
         """The runtime knows this `expires_at` now."""
 
     async def past_runs(self, kind: JobKind) -> list[PastRun]:
-        """The last 40 completed jobs of this kind, newest first."""
+        """The last 40 completed jobs of this kind, newest first, but for those of which no step was recorded."""
 
     async def queue_depth(self) -> QueueDepth:
         """For metrics and autoscaling."""

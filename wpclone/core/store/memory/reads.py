@@ -50,7 +50,7 @@ class Reads(Part):
             kept.job for kept in self._shelves.jobs.values() if kept.job.kind is kind and kept.job.state is JobState.COMPLETED
         ]
         completed.sort(key=lambda job: (job.completed_at, job.job_id), reverse=True)
-        return [_past_run(job) for job in completed[:PAST_RUNS]]
+        return [run for run in map(_past_run, completed[:PAST_RUNS]) if run.seconds]
 
     async def needs_attention(self) -> int:
         """See JobStore.needs_attention."""
