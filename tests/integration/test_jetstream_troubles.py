@@ -4,11 +4,13 @@ import asyncio
 import threading
 
 import pytest
+import uvloop
 from nats.aio.client import Client
 
 from tests.support.buses import connected, connected_bus, wipe
+from tests.support.fault_proxy import Direction, fault_proxy
 from tests.support.servers import Nats
-from tests.support.wait import until, until_async
+from tests.support.wait import until, until_async, until_holds
 from wpclone.core.bus import subjects
 from wpclone.core.bus.jetstream import JetStreamBus
 from wpclone.core.jobs.errors import BusUnavailable
@@ -87,6 +89,23 @@ async def test_a_bus_that_closes_while_the_broker_is_away_leaves_nothing_that_go
             await until_async(lambda: _is(asyncio.all_tasks() <= before), within=20)
         finally:
             await asyncio.to_thread(own_nats.start)
+
+
+def test_a_bus_whose_first_connection_is_cut_closes_without_a_word(own_nats: Nats) -> None:
+    """On uvloop, as workers run: nats-py says goodbye to a transport that was closed under it."""
+
+    async def cut_and_close() -> None:
+        for way in Direction:
+            for place in range(1, 700, 9):
+                proxy.faults.cut_after[way] = place
+                before = proxy.connections
+                bus = await JetStreamBus.open(own_nats.url.replace(str(own_nats.place.port), str(proxy.port)))
+                await until_holds(lambda seen=before: proxy.connections > seen, within=10)  # type: ignore[misc]
+                proxy.faults.cut_after.clear()
+                await bus.close()
+
+    with fault_proxy(own_nats.place.port) as proxy:
+        uvloop.run(cut_and_close())
 
 
 async def test_a_lost_stream_is_made_anew_by_the_next_ring_and_somebody_is_told(own_nats: Nats) -> None:

@@ -222,7 +222,8 @@ class JetStreamBus:
         if self._keeper is not None:
             await end(self._keeper)
             self._keeper = None
-        with suppress(NatsError, TimeoutError, OSError, AssertionError):  # nats-py asserts that it was ever connected
+        # nats-py asserts that it was ever connected; uvloop raises RuntimeError when it says goodbye to a peer that hung up.
+        with suppress(NatsError, TimeoutError, OSError, AssertionError, RuntimeError):
             async with asyncio.timeout(CALL_SECONDS):
                 await self._nats.close()
 
