@@ -8,7 +8,9 @@ import pytest
 
 from tests.support.chaos import Field
 from tests.support.chaos_table import note
+from tests.support.fault_proxy import Direction, fault_proxy
 from tests.support.history import judge
+from tests.support.wait import until_async
 from wpclone.core.jobs.job import Ring
 from wpclone.core.jobs.states import Priority
 
@@ -70,13 +72,50 @@ async def test_a_wiped_broker_costs_none_of_200_jobs(place: Field) -> None:
     note("R6 NATS store wiped, 200 jobs", judge(place))
 
 
+async def rung_again(place: Field, jobs: list[str], *, turns: int) -> None:
+    """While workers do these jobs, each of them is rung so many more times, the last accepted first."""
+    for turn in range(turns):
+        await asyncio.gather(*(place.bus.ring(Ring(job_id, 1000 + turn, Priority.NORMAL)) for job_id in reversed(jobs)))
+
+
 async def test_ten_deliveries_of_each_ring_do_nothing_twice(place: Field) -> None:
     for _ in range(3):
         place.start(slots=8)
     jobs = await place.accept(60, millis=40)
-    for turn in range(10):
-        for job_id in reversed(jobs):
-            await place.bus.ring(Ring(job_id, 1000 + turn, Priority.NORMAL))
+    await rung_again(place, jobs, turns=10)
     await place.ended(jobs, within=90)
     note("R13 every ring delivered ten more times, out of order", judge(place))
     assert place.count("SELECT MAX(fence) FROM jobs") == 1
+
+
+@pytest.mark.full
+@pytest.mark.timeout(400)
+async def test_ten_thousand_deliveries_do_nothing_twice(place: Field) -> None:
+    for _ in range(3):
+        place.start(slots=8)
+    jobs = await place.accept(200, millis=400)
+    await rung_again(place, jobs, turns=50)
+    await place.ended(jobs, within=200)
+    note("R13 every ring of 200 jobs delivered 50 more times, out of order", judge(place), n=10_000)
+    assert place.count("SELECT MAX(fence) FROM jobs") == 1
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("way", Direction)
+async def test_a_worker_half_cut_off_from_the_broker_finishes_what_it_has_and_comes_back(place: Field, way: Direction) -> None:
+    with fault_proxy(place.nats.place.port) as proxy:
+        far = place.start(slots=8, nats_port=proxy.port)
+        jobs = await place.accept(8, millis=3000)
+        held = f"SELECT COUNT(*) FROM claims WHERE worker = '{far.name}'"
+        await until_async(lambda: asyncio.to_thread(lambda: place.count(held) == len(jobs)), within=30)
+        proxy.faults.swallow.add(way)
+        near = place.start(slots=8)
+        await place.ended(jobs + await place.accept(16, millis=100), within=90)
+        proxy.faults.swallow.clear()
+        proxy.reset_all()
+        assert await place.terminated(near) == 0
+        await place.ended(await place.accept(16, millis=100), within=90)
+        assert far.is_alive, place.said()
+    note(f"R12 worker and NATS, nothing passes {way.value}", judge(place))
+    assert place.ids("status <> 'completed' OR lapses > 0") == []

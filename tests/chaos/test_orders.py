@@ -54,6 +54,7 @@ async def test_a_cancel_at_any_moment_leaves_nothing(place: Field) -> None:
     slowest = await cancelled_anywhere(place, 48)
     note("R19 cancels at every moment, 48", judge(place))
     print(f"slowest verdict {slowest:.2f} s after its cancel")
+    assert slowest <= 20  # on a machine with anything else to do
 
 
 @pytest.mark.full
@@ -62,6 +63,7 @@ async def test_200_cancels_leave_nothing(place: Field) -> None:
     slowest = await cancelled_anywhere(place, 200)
     note("R19 cancels at every moment, 200", judge(place))
     print(f"slowest verdict {slowest:.2f} s after its cancel")
+    assert slowest <= 1
 
 
 @pytest.mark.full
@@ -84,12 +86,11 @@ async def test_cancels_without_the_broker_come_with_the_next_renewal(place: Fiel
     assert slowest <= 6
 
 
-async def test_calls_cancelled_in_flight_leave_the_pool_whole(place: Field) -> None:
-    for _ in range(20):
-        calls: list[asyncio.Task[object]] = [
-            asyncio.create_task(place.store.get_jobs([f"clone-{secrets.token_hex(6)}"])) for _ in range(50)
-        ]
-        calls += [asyncio.create_task(place.accept_one()) for _ in range(5)]
+async def cancelled_in_flight(place: Field, rounds: int, *, reads: int) -> None:
+    """Many calls to one store at once, all cancelled at some moment; each time the whole pool answers at once again."""
+    for _ in range(rounds):
+        calls: list[asyncio.Task[object]] = [asyncio.create_task(place.accept_one()) for _ in range(5)]
+        calls += [asyncio.create_task(place.store.get_jobs([f"clone-{secrets.token_hex(6)}"])) for _ in range(reads)]
         await asyncio.sleep(secrets.randbelow(20) / 1000)
         for call in calls:
             call.cancel()
@@ -98,7 +99,11 @@ async def test_calls_cancelled_in_flight_leave_the_pool_whole(place: Field) -> N
             await asyncio.gather(*(place.store.now() for _ in range(20)))
     place.start(slots=8)
     place.accepted = place.ids("TRUE")
-    await place.ended(place.accepted, within=60)
+    await place.ended(place.accepted, within=60 + rounds * 3)
+
+
+async def test_calls_cancelled_in_flight_leave_the_pool_whole(place: Field) -> None:
+    await cancelled_in_flight(place, 20, reads=50)
     note("R11 1,000 calls to the store cancelled in flight", judge(place))
 
 
@@ -112,23 +117,35 @@ async def test_a_flood_delays_another_customer_by_little(place: Field) -> None:
     await place.accept(80, millis=20)
     beside = await place.accept(5, customer="globex")
     await place.ended(beside, within=30)
-    waited = "SELECT MAX(TIMESTAMPDIFF(MICROSECOND, created_at, completed_at)) / 1e6 FROM jobs WHERE job_id IN %s"
-    alone, crowded = (float(place.rows(waited, jobs)[0][0]) for jobs in (idle, beside))
+    alone, crowded = (slowest_job(place, jobs) for jobs in (idle, beside))
     await place.ended(place.accepted, within=100)
     note("R21 one customer's flood beside another's five", judge(place, caps={"acme": 6}))
     assert crowded < 2 * alone + 2
 
 
+def slowest_job(place: Field, jobs: list[str]) -> float:
+    """The longest time in seconds that one of these jobs took, from being accepted to its end."""
+    waited = "SELECT MAX(TIMESTAMPDIFF(MICROSECOND, created_at, completed_at)) / 1e6 FROM jobs WHERE job_id IN %s"
+    return float(place.rows(waited, jobs)[0][0])
+
+
 @pytest.mark.full
 @pytest.mark.timeout(900)
-async def test_a_thousand_jobs_without_a_cap_delay_anothers_five_by_no_more_than_their_number(place: Field) -> None:
+async def test_a_thousand_jobs_without_a_cap_delay_anothers_five_to_no_more_than_twice_their_time(place: Field) -> None:
     await place.store.create_customer("globex", Limits())
-    for _ in range(2):
-        place.start(slots=4)
-    await place.accept(1000, millis=100)
     for _ in range(3):
-        beside = await place.accept(5, customer="globex", millis=100)
+        place.start(slots=8)
+    await place.ended(await place.accept(5), within=30)  # the workers are there
+    idle = await place.accept(5, customer="globex", millis=800)
+    await place.ended(idle, within=60)
+    alone = slowest_job(place, idle)
+    await place.accept(1000, millis=800)
+    for _ in range(3):
+        beside = await place.accept(5, customer="globex", millis=800)
         await place.ended(beside, within=100)
+        crowded = slowest_job(place, beside)
+        print(f"another customer's five took {crowded:.1f} s, {alone:.1f} s without the flood")
+        assert crowded <= 2 * alone
         begun_between = (
             "SELECT COUNT(*) FROM jobs JOIN job_steps s USING (job_id) WHERE customer_id = 'acme' AND s.position = 0"
             " AND s.started_at > (SELECT MAX(created_at) FROM jobs WHERE job_id IN %s)"
@@ -136,7 +153,7 @@ async def test_a_thousand_jobs_without_a_cap_delay_anothers_five_by_no_more_than
         )
         ((went_first,),) = place.rows(begun_between, beside, beside)
         # As many as the five, and those for which a slot was free before anybody looked who waits: one for each slot.
-        assert went_first <= 5 + 8, "jobs of the flood that began before the last of the five"
+        assert went_first <= 5 + 24, "jobs of the flood that began before the last of the five"
     await place.ended(place.accepted, within=600)
     note("R21 a thousand jobs of one customer without a cap beside another's five, three times", judge(place))
 

@@ -88,6 +88,26 @@ async def test_a_blocked_event_loop_loses_no_lease(place: Field) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(400)
+async def test_fifty_blocks_of_event_loops_lose_no_lease(place: Field) -> None:
+    """Five in a row at each of ten workers, which renew all their leases meanwhile.
+
+    The steps before are long: a claim whose answer is on its way when the loop stands still is not known to its worker, so that
+    nobody renews it.
+    """
+    for _ in range(10):
+        place.start(slots=5)
+    blocked = await place.accept(50, blocks_at="fill", millis=6000)
+    await until_async(lambda: asyncio.to_thread(lambda: place.count("SELECT COUNT(*) FROM claims") == 50), within=60)
+    for _ in range(2):
+        place.start(slots=4)
+    await place.ended(blocked, within=300)
+    assert place.ids("lapses > 0") == []
+    assert place.count("SELECT MAX(fence) FROM jobs") == 1
+    note("R23 event loops blocked for 20 s, 50 times", judge(place))
+
+
+@pytest.mark.full
 @pytest.mark.timeout(300)
 async def test_a_blocked_event_loop_that_cannot_renew_ends_with_its_process_before_the_lease_does(place: Field) -> None:
     with fault_proxy(place.mariadb.place.port) as proxy:

@@ -77,17 +77,19 @@ class Field:
 
     def start(
         self, *, failpoint: str = "", slots: int = 4, database_port: int | None = None, nats_port: int | None = None,
-        empty: bool = False, unguarded: bool = False, versions: str = ALL_VERSIONS,
+        empty: bool = False, unguarded: bool = False, versions: str = ALL_VERSIONS, signs_in_as: str = "",
     ) -> Member:  # fmt: skip
         """A new worker process; ports lead it through a proxy; an unguarded one does not notice that its lease is over.
 
-        `versions` are the definition versions it has plans for, with commas.
+        `versions` are the definition versions it has plans for, with commas; `signs_in_as` its user at MariaDB and the password
+        of that, as in a URL, root's unless given.
         """
         name = f"w{len(self.members) + 1}"
         direct = self.mariadb.url(self.database)
         environ = {
             "PATH": os.environ["PATH"], "CHAOS_NAME": name,
-            "CHAOS_DATABASE_URL": direct.replace(f":{self.mariadb.place.port}/", f":{database_port or self.mariadb.place.port}/"),
+            "CHAOS_DATABASE_URL": f"mysql+aiomysql://{signs_in_as or f'root:{self.mariadb.password}'}@127.0.0.1:"
+            f"{database_port or self.mariadb.place.port}/{self.database}",
             "CHAOS_TARGET_URL": direct, "CHAOS_SLOTS": str(slots), "CHAOS_FAILPOINT": failpoint,
             "CHAOS_NATS_URL": self.nats.url.replace(f":{self.nats.place.port}", f":{nats_port or self.nats.place.port}"),
             "CHAOS_EMPTY": str(int(empty)), "CHAOS_UNGUARDED": str(int(unguarded)), "CHAOS_VERSIONS": versions,
