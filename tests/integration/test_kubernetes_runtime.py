@@ -284,6 +284,21 @@ async def test_what_the_api_server_says_becomes_an_outcome(
         assert error.after == timedelta(seconds=9)
 
 
+async def test_a_write_that_met_another_one_at_the_server_is_written_again(bench: Bench) -> None:
+    clone_id, refused = new_clone_id(), 0
+
+    async def once(_request: web.Request) -> web.StreamResponse:
+        nonlocal refused
+        refused += 1
+        bench.cluster.behave()
+        return status(409, "Conflict", 'Operation cannot be fulfilled on resourcequotas "clones": the object has been modified')
+
+    bench.cluster.misbehave("PATCH", "services", once)
+    await bench.runtime.create(clone_id)
+    assert refused == 1
+    assert "services" in kinds(bench, clone_id)
+
+
 async def test_files_links_and_modes_arrive_and_the_staging_goes(bench: Bench) -> None:
     clone_id = new_clone_id()
     place = await bench.runtime.create(clone_id)

@@ -24,6 +24,8 @@ FIELD_MANAGER: Final = "wpclone-worker"
 SECONDS = 20.0
 _MOST_BYTES = 256 << 20
 _PAGE = 500
+_CONFLICT_PAUSES = (0.02, 0.05, 0.1, 0.2)
+"""Seconds between tries of a write that met another one at the server."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,24 @@ class ClusterApi:
         self._api, self._unusable = api, unusable
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        """Server-side apply with our field manager; unknown fields are refused. The object as stored."""
+        """Server-side apply with our field manager; unknown fields are refused. The object as stored.
+
+        A forced apply overrules other managers, so what it conflicts with is the server's own writing, such as two objects counted
+        against one ResourceQuota in the same moment: it is tried again, as client-go's `retry.RetryOnConflict` does.
+        """
         metadata = manifest["metadata"]
         path = kind_of(manifest).path(metadata["namespace"], metadata["name"])
         query = {"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"}
+        for pause in _CONFLICT_PAUSES:
+            try:
+                return await self._apply(path, query, manifest)
+            except ApiRefused as refused:
+                if refused.cause != "Conflict":
+                    raise
+            await asyncio.sleep(pause)
+        return await self._apply(path, query, manifest)
+
+    async def _apply(self, path: str, query: Mapping[str, str], manifest: Manifest) -> Manifest:
         # Without this content type the same body would be a strategic merge patch.
         return await self._ask("PATCH", path, query, manifest, "application/apply-patch+yaml")
 
