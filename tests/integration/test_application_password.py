@@ -357,7 +357,7 @@ async def test_plain_permalinks_hide_no_rest_api(site: Consenting) -> None:
             await withdraw(session, site.login, enrolled)
     finally:
         (site.source.docroot / ".htaccess").write_bytes(kept)
-        site.source.sql("UPDATE wp_options SET option_value = '/%%postname%%/' WHERE option_name = 'permalink_structure'")
+        site.source.sql("UPDATE wp_options SET option_value = '/%postname%/' WHERE option_name = 'permalink_structure'")
     assert (site.is_active, site.lying_there()) == (False, [])
 
 

@@ -94,8 +94,8 @@ class ClusterApi:
     async def apply(self, manifest: Manifest) -> Manifest:
         """Server-side apply with our field manager; unknown fields are refused. The object as stored.
 
-        A forced apply overrules other managers, so what it conflicts with is the server's own writing, such as two objects counted
-        against one ResourceQuota in the same moment: it is tried again, as client-go's `retry.RetryOnConflict` does.
+        A forced apply overrules other managers, so what it conflicts with is the server's own writing, such as two objects
+        counted against one ResourceQuota in the same moment: it is tried again, as client-go's `retry.RetryOnConflict` does.
         """
         metadata = manifest["metadata"]
         path = kind_of(manifest).path(metadata["namespace"], metadata["name"])
