@@ -375,6 +375,23 @@ async def test_links_that_lead_out_or_in_circles_are_told_apart(source_site: Sou
     }
 
 
+async def test_a_link_is_followed_to_where_it_leads_now(source_site: SourceSite) -> None:
+    link = source_site.docroot / "wp-content" / "uploads" / "zz-current"
+    try:
+        async with agent_of(source_site) as agent:
+            for number in range(20):  # several of the web server's processes answer, each with a memory of its own
+                release = source_site.place / f"release-{number}"
+                release.mkdir()
+                (release / "told.txt").write_text(str(number))
+                link.unlink(missing_ok=True)
+                link.symlink_to(release)
+                async with aclosing(agent.read("core", [(b"wp-content/uploads/zz-current/told.txt", 0)])) as stream:
+                    told = [bytes(part.data) async for parts in stream for part in parts]
+                assert told == [str(number).encode()]
+    finally:
+        link.unlink(missing_ok=True)
+
+
 async def test_removal_leaves_nothing(mariadb_server: Mariadb) -> None:
     with running_source_site(mariadb_server, upload_bytes=100_000, posts=1) as source:
         before = {path for path in source.place.rglob("*") if "log" not in path.parts}

@@ -1482,6 +1482,7 @@ final class Request
             $answer->json('E', ['agent' => 2]);
             return;
         }
+        clearstatcache(true); // for minutes PHP opens files where a link led before, if this process followed it then
         $site = new Site();
         if ($verb === 'describe') {
             Describe::answer($site, new Database($site), $answer);
