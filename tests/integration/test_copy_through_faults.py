@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ __all__ = ["target"]  # a fixture
 ATTEMPTS = 4
 """How often a step asks again when its agent gave up, as in the clone's plan."""
 
-Trouble = Callable[[FaultProxy, random.Random], Awaitable[None]]
+Trouble = Callable[[FaultProxy, random.Random], Coroutine[object, object, None]]
 
 
 @pytest.fixture
@@ -55,18 +56,26 @@ async def copied_despite(
     with fault_proxy(_port(source)) as proxy:
         async with agent_behind(source, proxy, silence=silence) as agent:
             report = await inspect(agent)
-            spoiling = asyncio.ensure_future(trouble(proxy, random.Random(seed)))
-            try:
+            async with spoilt(trouble(proxy, random.Random(seed))):
                 await again(
                     lambda n: copy_files(agent, report, place / "root", fence=Fence(place / "state", n), progress=_ignore)
                 )
+            async with spoilt(trouble(proxy, random.Random(seed))):
                 await again(lambda n: copy_tables(agent, report, target.database, rewriter=None, fence=n, progress=_ignore))
-            finally:
-                spoiling.cancel()
-                await asyncio.gather(spoiling, return_exceptions=True)
             assert _tree(place / "root") == _expected(source, agent)
         _assert_equal(source, target, _tables(source))
         return proxy.connections
+
+
+@asynccontextmanager
+async def spoilt(trouble: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """While `trouble` goes on."""
+    spoiling = asyncio.ensure_future(trouble)
+    try:
+        yield
+    finally:
+        spoiling.cancel()
+        await asyncio.gather(spoiling, return_exceptions=True)
 
 
 def _port(source: SourceSite) -> int:
@@ -92,28 +101,20 @@ def _ignore(_counts: Counts) -> None:
 
 
 async def cuts(proxy: FaultProxy, chance: random.Random) -> None:
-    """For moments, between good ones: answers end after some bytes, questions do, connections are reset, everything is slow."""
-    while True:
-        proxy.faults.cut_after = {}
-        proxy.faults.delay = 0.0
-        await asyncio.sleep(chance.uniform(0.1, 0.3))
-        match chance.randrange(4):
-            case 0:
-                proxy.faults.cut_after = {Direction.TO_SERVER: chance.randrange(1, 600)}
-            case 1:
-                proxy.reset_all()
-            case 2:
-                proxy.faults.delay = 0.02
-            case _:
-                proxy.faults.cut_after = {Direction.TO_CLIENT: chance.randrange(1, 600_000)}
-        await asyncio.sleep(0.1)
+    """Everything is slow, and again and again a question is cut, an answer early, one late: by bytes, however fast all is."""
+    proxy.faults.delay = 0.001
+    proxy.faults.then = (
+        {Direction.TO_SERVER: chance.randrange(1, 600)} if most == 0 else {Direction.TO_CLIENT: chance.randrange(1, most)}
+        for most in cycle([0, 600_000, 25_000_000])
+    )
+    proxy.faults.cut_after = next(proxy.faults.then)
 
 
 @pytest.mark.timeout(300)
 async def test_a_copy_over_a_line_that_is_cut_again_and_again_is_the_source_byte_for_byte(
     source_site: SourceSite, target: Target, place: Path
 ) -> None:
-    assert await copied_despite(source_site, target, place, cuts, seed=7) > 4
+    assert await copied_despite(source_site, target, place, cuts, seed=7) > 10
 
 
 async def silences(proxy: FaultProxy, chance: random.Random, *, most: int = 10_000) -> None:

@@ -34,6 +34,8 @@ class Faults:
     """Bytes of these directions vanish while the connection stays open: a half-open peer."""
     cut_after: dict[Direction, int] = field(default_factory=dict)
     """Reset a connection once so many more bytes went this way."""
+    then: Iterator[dict[Direction, int]] = field(default_factory=lambda: iter(()))
+    """What `cut_after` is next, each time it was done."""
 
 
 class FaultProxy:
@@ -87,7 +89,7 @@ class FaultProxy:
                     left = self.faults.cut_after[way]
                     self.faults.cut_after[way] = left - len(piece)
                     if left <= len(piece):
-                        del self.faults.cut_after[way]
+                        self.faults.cut_after = next(self.faults.then, {})
                         writer.write(piece[:left])
                         _reset(writer)
                         _reset(back)
