@@ -110,6 +110,7 @@ class Clusterwide:
         """A new namespace with the rules that we ship for the clones' one; gone afterwards, with everything in it."""
         namespace = f"clones-{secrets.token_hex(4)}"
         kubectl("apply", "-f", "-", document=yaml.safe_dump_all(shipped(namespace)))
+        kubectl("wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=60s")  # no pod may be made before
         try:
             yield namespace
         finally:

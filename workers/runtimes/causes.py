@@ -23,6 +23,7 @@ _HOPELESS_PULL = re.compile(
     r"not found|manifest unknown|unauthorized|denied|forbidden|does not exist|no match for platform", re.I
 )
 _REFUSED_POD = re.compile(r"violates PodSecurity|denied the request|must specify|is forbidden|is invalid", re.I)
+_NO_ACCOUNT = re.compile(r"error looking up service account", re.I)
 _NO_SECRET = re.compile(r"(secret|configmap) \S+ not found", re.I)
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
@@ -140,7 +141,9 @@ def _of_job(job: Manifest, events: Sequence[Manifest]) -> Iterator[Cause]:
             # The Job controller looks again after up to six minutes (k/k #88718).
             yield Cause("QUOTA_EXCEEDED", _sentence("The namespace's quota has no room for the clone yet", event))
         elif _REFUSED_POD.search(text):
-            yield Cause("POD_REFUSED", _sentence("The cluster refuses the clone's pod", event), 0)
+            # A new namespace has no account for its pods yet; the Job controller asks again after seconds.
+            grace = 30 if _NO_ACCOUNT.search(text) else 0
+            yield Cause("POD_REFUSED", _sentence("The cluster refuses the clone's pod", event), grace)
 
 
 def _lost(pod: Manifest) -> Cause:

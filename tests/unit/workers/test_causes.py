@@ -11,6 +11,7 @@ JOB = {"metadata": {"name": "clone-1", "uid": "job"}, "status": {}}
 OOM = {"reason": "OOMKilled", "exitCode": 137}
 QUOTA = 'pods "clone-1-x" is forbidden: exceeded quota: clones, requested: pods=1, used: pods=5, limited: pods=5'
 SECURITY = 'pods "clone-1-x" is forbidden: violates PodSecurity "restricted:latest": privileged'
+NO_ACCOUNT = 'pods "clone-1-" is forbidden: error looking up service account clones/default: serviceaccount "default" not found'
 UNSCHEDULABLE = {
     "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available.",
 }  # fmt: skip
@@ -73,7 +74,10 @@ def test_a_registrys_credentials_are_not_told() -> None:
     assert "//registry.example" in cause.message
 
 
-@pytest.mark.parametrize(("message", "code", "grace"), [(QUOTA, "QUOTA_EXCEEDED", None), (SECURITY, "POD_REFUSED", 0)])
+@pytest.mark.parametrize(
+    ("message", "code", "grace"),
+    [(QUOTA, "QUOTA_EXCEEDED", None), (SECURITY, "POD_REFUSED", 0), (NO_ACCOUNT, "POD_REFUSED", 30)],
+)
 def test_without_a_pod_the_jobs_events_speak(message: str, code: str, grace: float | None) -> None:
     cause = worst(JOB, [], [event("FailedCreate", message)])
     assert (cause.code, cause.grace) == (code, grace)
