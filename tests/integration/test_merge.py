@@ -230,6 +230,19 @@ async def test_a_table_without_a_key_is_taken_whole_or_not_at_all(mariadb_server
         assert (table(merged, "term_relationships").how, merged.conflict_count) == (How.NOTHING, 1)
 
 
+async def test_a_key_whose_order_is_not_that_of_the_columns_finds_its_rows(mariadb_server: Mariadb) -> None:
+    with three_versions(mariadb_server) as versions:
+        for side in (versions.at_clone, versions.at_target):  # as WooCommerce's wc_product_attributes_lookup
+            side("ALTER TABLE wp_term_relationships DROP PRIMARY KEY, ADD COLUMN stock INT, ADD PRIMARY KEY (term_taxonomy_id,"
+                " object_id)", "REPLACE INTO wp_term_relationships VALUES (1, 2, 10), (2, 1, 20)")  # fmt: skip
+        await remember(versions)
+        versions.at_clone("INSERT INTO wp_term_relationships VALUES (3, 3, 30)")
+        versions.at_target("UPDATE wp_term_relationships SET stock = 9 WHERE object_id = 1 AND term_taxonomy_id = 2")
+        assert table(await versions.merge(), "term_relationships").how is How.ROWS
+        found = versions.result("SELECT object_id, term_taxonomy_id, stock FROM wp_term_relationships ORDER BY 1, 2")
+        assert found == [(1, 1, None), (1, 2, 9), (2, 1, 20), (3, 3, 30)]
+
+
 async def test_a_base_that_was_not_finished_is_none(versions: Versions) -> None:
     versions.server.execute("DELETE FROM wpclone_base WHERE name = ''", database=versions.places.base)
     assert not (await versions.merge()).has_base

@@ -107,7 +107,8 @@ class SqlTarget:
     ) -> int:
         await self.cursor.execute(f"SHOW COLUMNS FROM {self.live}.{table}")
         columns = await self.cursor.fetchall()
-        names = [name.decode() for name in by] or [column[0] for column in columns if column[3] == "PRI"]
+        await self.cursor.execute(f"SHOW INDEX FROM {self.staged}.{table} WHERE Key_name = 'PRIMARY'")
+        names = [name.decode() for name in by] or [part[4] for part in await self.cursor.fetchall()]
         moved = ", ".join(column[0] for column in columns if column[0].encode() not in omit)
         for key in keys:
             which = " AND ".join(f"CAST({name} AS BINARY) = X'{part.hex()}'" for name, part in zip(names, key, strict=True))

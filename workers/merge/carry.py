@@ -40,7 +40,7 @@ async def carry_out(cursor: Any, table: Sides, target: StagedTables, rewriter: R
 
 
 async def _carry(table: Sides, target: StagedTables, keys: Sequence[Key]) -> None:
-    by, omit = (_names(table.key), [table.rule.number.encode()]) if table.rule.key else ([], [])
+    by, omit = _names(table.key), [table.rule.number.encode()] if table.rule.key else []  # a primary key may order columns anew
     for start in range(0, len(keys), _KEYS):
         await target.carry(table.now[1], keys[start : start + _KEYS], by=by, omit=omit)
 
